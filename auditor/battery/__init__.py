@@ -1,0 +1,1 @@
+"""The built-in tests: pure, one module each, found through entry points like anyone's."""

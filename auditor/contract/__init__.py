@@ -1,0 +1,1 @@
+"""What a test, an observer and an adapter agree on."""

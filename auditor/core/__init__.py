@@ -1,0 +1,1 @@
+"""Values that cross a stage, and the little arithmetic they carry."""

@@ -1,0 +1,82 @@
+"""What is asked, how much is tolerated, and for which clause."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from auditor.core.record import Name, Record, Text
+
+
+class Tolerance(Record):
+    """How much is tolerated, of what, for whom, why and by whose word. No regulator sets a number."""
+
+    statistic: Text
+    """The statistic of the test that is held against it, for example `excess_rate`."""
+    at_most: float
+    """Largest tolerated value of the excess over the control, and of the absolute value."""
+    absolute_at_most: float | None = None
+    """Largest tolerated absolute value where it differs, for a statistic whose chance level is not zero."""
+    unit: Text = "ratio"
+    population: Text
+    """Over whom the statistic is taken, for example `member records`."""
+    reason: Text
+    set_by: Text
+    """`controller`, or `engineering default` which the controller must justify or replace."""
+
+
+class Least(Record):
+    """The least sample a test must have had, or its best outcome is `inconclusive`."""
+
+    members: NonNegativeInt = 0
+    controls: NonNegativeInt = 0
+    canaries: NonNegativeInt = 0
+    """Planted canaries."""
+
+
+class TestEntry(Record):
+    """One test of the battery, as a policy asks for it."""
+
+    __test__ = False  # pytest would collect a class of this name
+
+    test: Name
+    required: bool = True
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    least: Least = Least()
+    tolerance: Tolerance | None = None
+    evidence_for: tuple[Text, ...] = ()
+    """Ids of the clauses it is evidence for."""
+    not_applicable: Text | None = None
+    """A person's reason why the test does not apply; never inferred."""
+
+
+class QueryBudget(Record):
+    """How often the deployed model may be asked; rates per query are converted to it."""
+
+    per_subject: PositiveInt
+    """Queries one attacker can direct at one person's or work's data."""
+    lifetime: PositiveInt
+    """Queries over the life of the deployment."""
+    reason: Text
+
+
+class Policy(Record):
+    """A policy: the pre-declared battery."""
+
+    id: Text
+    version: PositiveInt
+    title: Text
+    catalogues: tuple[Text, ...] = Field(min_length=1)
+    """Clause catalogues, by id."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
+    seed: int = Field(ge=0, lt=2**53)
+    correction: Literal["holm"] = "holm"
+    queries: QueryBudget
+    tests: tuple[TestEntry, ...] = Field(min_length=1)
+    statements: tuple[Text, ...] = ()
+    """Ids of the clauses that only a statement can answer."""
+    exhibits: Literal["none", "masked"] = "masked"
+    """How much of what the model gave back the report shows."""
+    valid_months: PositiveInt = 12
+    """How long the report may be relied on."""

@@ -1,0 +1,1 @@
+"""The evidence store: folders and one rename, Parquet shards, digests and Merkle roots."""

@@ -1,0 +1,1 @@
+"""The only callers of a subject, one module per kind of observation."""

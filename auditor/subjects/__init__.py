@@ -1,0 +1,1 @@
+"""What is audited: capability protocols, loading, digests, records."""

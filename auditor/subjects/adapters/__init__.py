@@ -1,0 +1,1 @@
+"""One module per way to open a model: the only place that imports a framework."""

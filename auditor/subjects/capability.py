@@ -1,0 +1,95 @@
+"""What a subject can be asked; numpy at the border.
+
+Token positions: for a sequence of ids ``x[0..T-1]`` the scores have length ``T - 1`` and ``logprob[j]`` is
+``log p(x[j+1] | x[..j])`` in nat. A beginning-of-sequence token is part of the sequence if the model uses one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+TIE_GAP = 1e-3
+"""Two best logits nearer than this (nat) make the arg-max ambiguous at the precision of the arithmetic."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """What to measure in the one teacher-forced pass.
+
+    Args:
+        moments: Mean and standard deviation of log p over the vocabulary, for Min-K%++.
+        top_k: Renormalise over the k likeliest tokens, for sampled extraction; None: not measured.
+        temperature: Temperature before the top-k renormalisation, above 0.
+        first: Score only targets ``x[j]`` with j >= first (head and softmax run on those alone). At least 1.
+    """
+
+    moments: bool = False
+    top_k: int | None = None
+    temperature: float = 1.0
+    first: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """Scores of one sequence; every array has length T - first.
+
+    Args:
+        logprob: log p of the target, nat, float32, <= 0.
+        hit: The target is the arg-max (the smallest id among exact ties).
+        tie: The two best logits lie within TIE_GAP of each other.
+        mean: sum over v of p(v) log p(v), nat; empty unless asked.
+        deviation: Standard deviation of log p under p, nat; empty unless asked.
+        top_logprob: log probability of the target after temperature and top-k, nat, -inf outside; empty unless asked.
+    """
+
+    logprob: NDArray[np.float32]
+    hit: NDArray[np.bool_]
+    tie: NDArray[np.bool_]
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    top_logprob: NDArray[np.float32]
+
+
+@runtime_checkable
+class OpenModel(Protocol):
+    """A loaded language model that scores and continues token sequences."""
+
+    vocabulary: int
+    """Number of token ids the model knows."""
+    context: int
+    """Longest sequence it takes, tokens."""
+    begin: int | None
+    """Id of the beginning-of-sequence token that stands before every text, None if the model uses none."""
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return the token ids of each text, without special tokens."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids."""
+        ...
+
+    def score(self, sequences: Sequence[NDArray[np.int32]], request: ScoreRequest) -> list[TokenScores]:
+        """Return the scores of each sequence, in the order given, from one forward pass over each."""
+        ...
+
+    def continue_greedily(self, prefixes: Sequence[NDArray[np.int32]], tokens: int) -> list[NDArray[np.int32]]:
+        """Return the greedy continuation of each prefix: `tokens` ids, no early stop."""
+        ...
+
+    def score_completions(
+        self, prefix: NDArray[np.int32], completions: Sequence[NDArray[np.int32]]
+    ) -> NDArray[np.float64]:
+        """Return the summed log-probability of each completion after the prefix, nat, shape [completions].
+
+        The prefix is computed once. It may not be empty; completions may differ in length.
+        """
+        ...
