@@ -92,6 +92,18 @@ class MemorizationTest(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """The items of one shard."""
+
+    start: int
+    stop: int
+    seed: int
+    """Seed of the whole observation, for choices that all shards share, such as which records are sampled."""
+    rng: np.random.Generator
+    """Generator of this shard alone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Shard:
     """What an observer saw of some items; row i is item start + i, in both tables."""
 
@@ -129,8 +141,8 @@ class Observer(Protocol):
     def join(self, needs: Sequence[Need]) -> Sequence[Need]:
         """Return fewer needs that meet all of these: one pass for what several tests ask.
 
-        Each of the needs given must be met by exactly one of those returned, the one with the same dataset and model for
-        which `covers` is true.
+        Each of the needs given must be met by exactly one of those returned: the one with the same dataset and model
+        for which `covers` is true.
         """
         ...
 
@@ -150,15 +162,8 @@ class Observer(Protocol):
         """Return about how many tokens it will score or generate."""
         ...
 
-    def observe(
-        self, need: Need, opened: OpenedSubject, start: int, stop: int, rng: np.random.Generator, seed: int
-    ) -> Shard:
-        """Ask the subject about items start to stop.
-
-        Args:
-            rng: Generator of this shard alone.
-            seed: Seed of the whole observation, for choices that all shards share, such as which records are sampled.
-        """
+    def observe(self, need: Need, opened: OpenedSubject, part: Part) -> Shard:
+        """Ask the subject about one part of the items."""
         ...
 
 
