@@ -1,0 +1,210 @@
+"""Writes an observation: one shard after the other, each appearing by one rename.
+
+A run may be killed at any moment. What is left is finished shards, which are not made again, and at most one draft,
+which is. No journal, no lock, no database.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import hmac
+import os
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from auditor.core.evidence import Column, Observation, ObservationRecord
+from auditor.errors import IntegrityError, StorageError
+from auditor.evidence.merkle import RootBuilder
+from auditor.evidence.table import RECORD_FILE, shard_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+COMMITMENT = "commitment"
+"""Column that binds a record's restricted columns without showing them: HMAC-SHA256 under the record's own key."""
+
+RESTRICTED = "restricted"
+"""Folder of everything that can be withheld."""
+
+_DRAFT = ".draft"
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    draft = path.with_name(path.name + _DRAFT)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Return the error that says what to do about a file that could not be written."""
+    advice = {
+        errno.ENOSPC: "Free some space and run the same command again: finished shards are kept.",
+        errno.EDQUOT: "The quota is used up; free some space and run the same command again.",
+        errno.EROFS: "The file system is read-only; choose another folder with --out.",
+        errno.EACCES: "The folder may not be written by this user; choose another one with --out.",
+        errno.EPERM: "The folder may not be written by this user; choose another one with --out.",
+    }
+    hint = advice.get(error.errno or 0, "Choose another folder with --out.")
+    return StorageError(f"{path}: cannot be written ({error.strerror or error})", hint=hint)
+
+
+class ObservationWriter:
+    """Writes the shards of one observation.
+
+    Args:
+        folder: Folder of the observation in the bundle.
+        key: Secret of the bundle, 32 bytes; the key of each record's commitment is derived from it.
+    """
+
+    def __init__(self, folder: Path, key: bytes) -> None:
+        """Remember where to write; nothing is written yet."""
+        self.folder = folder
+        self._key = key
+
+    @property
+    def finished(self) -> bool:
+        """Whether every shard and the record beside them are there."""
+        return (self.folder / RECORD_FILE).exists()
+
+    def has(self, number: int) -> bool:
+        """Return whether a shard is there: its public file is renamed last."""
+        return (self.folder / shard_name(number)).exists()
+
+    def write(self, number: int, public: pa.Table, restricted: pa.Table | None, *, calls: int, tokens: int) -> None:
+        """Write one shard.
+
+        Raises:
+            StorageError: The disk is full or the folder cannot be written.
+        """
+        name = shard_name(number)
+        if restricted is not None:
+            commitments = [
+                hmac.new(self._record_key(number, row), content, hashlib.sha256).digest()
+                for row, content in enumerate(record_bytes(restricted))
+            ]
+            public = public.append_column(COMMITMENT, pa.array(commitments, type=pa.binary()))
+            self._replace(self.folder / RESTRICTED / name, restricted)
+        public = public.replace_schema_metadata({b"calls": str(calls).encode(), b"tokens": str(tokens).encode()})
+        self._replace(self.folder / name, public)
+
+    def finish(self, observation: Observation, columns: Sequence[Column], shards: int) -> ObservationRecord:
+        """Write the record beside the shards: from now on the observation is evidence."""
+        items = calls = tokens = 0
+        for number in range(shards):
+            schema = pq.read_schema(self.folder / shard_name(number))
+            items += pq.read_metadata(self.folder / shard_name(number)).num_rows
+            calls += int(schema.metadata[b"calls"])
+            tokens += int(schema.metadata[b"tokens"])
+        listed = tuple(columns)
+        if any(column.restricted for column in listed):
+            meaning = "Binds the restricted columns of the record: HMAC-SHA256 under the record's own key."
+            listed = (*listed, Column(name=COMMITMENT, type="binary", unit="none", meaning=meaning))
+        record = ObservationRecord(
+            observation=observation,
+            id=observation.identity(),
+            columns=listed,
+            items=items,
+            shards=shards,
+            calls=calls,
+            tokens=tokens,
+            merkle_root=observation_root(self.folder, shards),
+        )
+        write_file(self.folder / RECORD_FILE, record.canonical())
+        return record
+
+    def _record_key(self, shard: int, row: int) -> bytes:
+        return hmac.new(self._key, f"{self.folder.name}/{shard}/{row}".encode(), hashlib.sha256).digest()
+
+    @staticmethod
+    def _replace(path: Path, table: pa.Table) -> None:
+        draft = path.with_name(path.name + _DRAFT)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, draft, compression="zstd")
+            with draft.open("rb") as stream:
+                os.fsync(stream.fileno())
+            draft.replace(path)
+        except OSError as error:
+            raise storage_error(path, error) from error
+
+
+def record_bytes(table: pa.Table) -> Iterator[bytes]:
+    """Yield the bytes of each record that its leaf is the hash of.
+
+    For each column in order: length of the name (uint32, little-endian), the name (UTF-8), length of the value in bytes
+    (uint32), the value. Strings are UTF-8, numbers little-endian at their width, booleans one byte, a list its elements.
+    """
+    columns = [(name.encode(), _cells(table.column(name))) for name in table.column_names]
+    heads = [struct.pack("<I", len(name)) + name for name, _ in columns]
+    for row in range(table.num_rows):
+        parts = []
+        for head, (_, cells) in zip(heads, columns, strict=True):
+            cell = cells[row]
+            parts.extend((head, struct.pack("<I", len(cell)), cell))
+        yield b"".join(parts)
+
+
+def _cells(column: pa.ChunkedArray) -> list[bytes]:
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=array.type)
+    kind = array.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return [value.encode() for value in array.to_pylist()]
+    if pa.types.is_binary(kind):
+        return list(array.to_pylist())
+    if pa.types.is_list(kind):
+        values = array.values.to_numpy(zero_copy_only=False)
+        raw = _little_endian(values)
+        ends = array.offsets.to_numpy(zero_copy_only=False) * values.dtype.itemsize
+        return [raw[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    values = array.to_numpy(zero_copy_only=False)
+    raw, width = _little_endian(values), values.dtype.itemsize
+    return [raw[start : start + width] for start in range(0, len(raw), width)]
+
+
+def _little_endian(values: np.ndarray) -> bytes:
+    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def observation_root(folder: Path, shards: int | None = None) -> str:
+    """Return the Merkle root (RFC 6962) over the public columns of every record, in order.
+
+    Args:
+        folder: Folder of an observation.
+        shards: Number of shards; None: as its record says.
+
+    Raises:
+        IntegrityError: A shard is missing or damaged.
+    """
+    if shards is None:
+        shards = len(sorted(folder.glob("shard-*.parquet")))
+    builder = RootBuilder()
+    for number in range(shards):
+        path = folder / shard_name(number)
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            msg = f"{path}: the shard cannot be read ({error})"
+            raise IntegrityError(msg, hint="The bundle is damaged; take it again from its origin.") from error
+        for content in record_bytes(table):
+            builder.add(content)
+    return builder.root()
