@@ -6,9 +6,22 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeInt
 
-from auditor.core.evidence import Observation, Omission
+from auditor.core.evidence import Need, Observation, Omission
 from auditor.core.finding import Power
 from auditor.core.record import Digest, Name, Record, Text
+from auditor.core.subject import Subject
+
+SideLabel = Literal["audited", "memorizer", "innocent"]
+"""The audited subject, or one of the two controls of the instrument."""
+
+
+class Side(Record):
+    """One of the subjects the battery runs on."""
+
+    label: SideLabel
+    subject: Subject
+    context_length: NonNegativeInt
+    """Longest sequence its model takes, tokens."""
 
 
 class Job(Record):
@@ -17,6 +30,7 @@ class Job(Record):
     id: Digest
     """Digest of the observation."""
     observation: Observation
+    need: Need
     items: NonNegativeInt
     tokens: NonNegativeInt
     """Tokens it is expected to score or generate."""
@@ -26,10 +40,11 @@ class PlannedTest(Record):
     """One test of the battery, with the observations it will be measured from."""
 
     test: Name
-    test_version: int
+    test_version: NonNegativeInt
     distribution: Text
     """Distribution and version the test comes from."""
-    subject: Literal["audited", "memorizer", "innocent"]
+    access: Text
+    """What the test needs to see of the model."""
     parameters: dict[str, Any]
     """All parameters, defaults filled in."""
     observations: dict[str, Digest]
@@ -39,17 +54,37 @@ class PlannedTest(Record):
     """Why it cannot run."""
 
 
+class PlannedSide(Record):
+    """The battery on one subject."""
+
+    side: Side
+    tests: tuple[PlannedTest, ...]
+
+
 class Plan(Record):
-    """The plan: written before any score exists."""
+    """The plan: written before any score exists, and the same for the same policy, subject and versions."""
 
     policy: Digest
+    """SHA-256 of the policy file."""
     subject: Digest
-    clauses: tuple[Digest, ...]
+    """Digest of the audited subject."""
+    catalogues: dict[str, Digest]
+    """SHA-256 of each clause catalogue."""
+    statements: Digest | None
     seed: int
     confidence: float
     auditor_version: Text
     jobs: tuple[Job, ...]
-    tests: tuple[PlannedTest, ...]
-    """The battery on the audited subject, in the policy's order."""
-    instrument: tuple[PlannedTest, ...]
-    """The same tests on the control subjects."""
+    sides: tuple[PlannedSide, ...]
+    """The audited subject first, then the control subjects of the instrument."""
+
+    def side(self, label: SideLabel) -> PlannedSide:
+        """Return the battery on one subject.
+
+        Raises:
+            KeyError: The plan has no such side.
+        """
+        for planned in self.sides:
+            if planned.side.label == label:
+                return planned
+        raise KeyError(label)

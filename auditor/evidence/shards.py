@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import hmac
+import itertools
 import os
 import struct
 from typing import TYPE_CHECKING
@@ -150,12 +151,13 @@ def record_bytes(table: pa.Table) -> Iterator[bytes]:
     """Yield the bytes of each record that its leaf is the hash of.
 
     For each column in order: length of the name (uint32, little-endian), the name (UTF-8), length of the value in bytes
-    (uint32), the value. Strings are UTF-8, numbers little-endian at their width, booleans one byte, a list its elements.
+    (uint32), the value. Strings are UTF-8, numbers little-endian at their width, booleans one byte; a list is
+    its elements.
     """
     columns = [(name.encode(), _cells(table.column(name))) for name in table.column_names]
     heads = [struct.pack("<I", len(name)) + name for name, _ in columns]
     for row in range(table.num_rows):
-        parts = []
+        parts: list[bytes] = []
         for head, (_, cells) in zip(heads, columns, strict=True):
             cell = cells[row]
             parts.extend((head, struct.pack("<I", len(cell)), cell))
@@ -175,7 +177,7 @@ def _cells(column: pa.ChunkedArray) -> list[bytes]:
         values = array.values.to_numpy(zero_copy_only=False)
         raw = _little_endian(values)
         ends = array.offsets.to_numpy(zero_copy_only=False) * values.dtype.itemsize
-        return [raw[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        return [raw[start:end] for start, end in itertools.pairwise(ends)]
     values = array.to_numpy(zero_copy_only=False)
     raw, width = _little_endian(values), values.dtype.itemsize
     return [raw[start : start + width] for start in range(0, len(raw), width)]

@@ -1,0 +1,1 @@
+"""Resolves a policy and a subject into a plan."""

@@ -1,0 +1,1 @@
+"""Makes the observations of a plan, and measures the tests from them."""
