@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CONTROL_ALPHA = 0.01
-"""Level at which a test fires on a control subject; apart from the policy's, so that no policy can tune the instrument."""
+"""Level at which a test fires on a control subject; not the policy's, so that no policy can tune the instrument."""
 
 Measured = Measurement | Omission
 

@@ -80,7 +80,8 @@ class Bundle:
             return (self.root / name).read_bytes()
         except OSError as error:
             msg = f"{self.root / name}: missing from the bundle ({error.strerror or error})"
-            raise IntegrityError(msg, hint="Is this the folder that `auditor run` wrote, and did the run finish?") from error
+            hint = "Is this the folder that `auditor run` wrote, and did the run finish?"
+            raise IntegrityError(msg, hint=hint) from error
 
     def read_plain(self, name: str) -> Any:  # noqa: ANN401  (any JSON value)
         """Return the JSON value of a file.

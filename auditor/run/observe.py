@@ -94,9 +94,7 @@ def _observe_one(job: Job, writer: ObservationWriter, opened: OpenedSubject, pro
     except AuditorError as error:
         return Omission(reason="fault", message=error.message, where=error.hint)
     except Exception as error:  # noqa: BLE001  (a plug-in may fail in any way; the failure becomes a row of the report)
-        return Omission(
-            reason="fault", message=f"{type(error).__name__}: {error}", where=job.observation.observer
-        )
+        return Omission(reason="fault", message=f"{type(error).__name__}: {error}", where=job.observation.observer)
     return None
 
 

@@ -1,0 +1,50 @@
+# Two commands do everything on a bare machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO := out/demo
+
+.PHONY: demo test setup system lint types layers clean schemas
+
+demo: setup  ## audit the shipped sample subject and print where the report is
+	@rm -rf $(DEMO) && mkdir -p $(DEMO)
+	@$(BIN)/auditor keygen --name "Demo auditor" --out $(DEMO)/key
+	@$(BIN)/auditor run samples/notes-lm/subject.yaml --out $(DEMO)/bundle \
+	    --key $(DEMO)/key/auditor.key.pem --cert $(DEMO)/key/auditor.crt.pem; code=$$?; \
+	  if [ $$code -gt 1 ] && [ $$code -ne 3 ]; then exit $$code; fi; \
+	  echo "The audit ended with exit code $$code (1: the model remembers something it should not)."
+	@$(BIN)/auditor verify $(DEMO)/bundle --trust $(DEMO)/key/auditor.crt.pem
+	@echo
+	@echo "The report: $(CURDIR)/$(DEMO)/bundle/report.pdf and $(CURDIR)/$(DEMO)/bundle/report.html"
+
+test: setup lint types layers  ## everything that has to hold; CI runs this and nothing else
+	@$(BIN)/python -m pytest
+
+lint:
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types:
+	@$(BIN)/mypy
+
+layers:
+	@$(BIN)/lint-imports
+
+setup: system $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[models,dev]'
+	@touch $@
+
+# WeasyPrint loads Pango and HarfBuzz; the tests look at PDFs with poppler's tools, and at signatures with openssl.
+system:
+	@bash .ci/system-libraries
+
+schemas: setup  ## write docs/schemas again
+	@$(BIN)/python -m auditor.policy.schema docs/schemas
+
+clean:
+	rm -rf $(VENV) out build dist

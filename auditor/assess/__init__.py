@@ -1,0 +1,1 @@
+"""Findings and statements, clause by clause."""

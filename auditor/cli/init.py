@@ -1,0 +1,60 @@
+"""`auditor init`: a commented subject and statements to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SUBJECT = """\
+# What is audited, and by whose word. Paths are relative to this file.
+name: my-model
+controller: Example GmbH, Example Street 1          # who answers for the processing; printed on the cover
+model: {adapter: causal-lm, path: ./model}          # a folder with config.json, tokenizer and *.safetensors
+release_context: public-api                         # internal | public-api | open-weights: declared, never inferred
+data:
+  # Records that were in training. `person` (or `document`) is the unit of every interval.
+  members: {path: train.jsonl, text: text, id: id}  # also: person, document, copies, source
+  # Records of the same distribution that were not. Without them no number has a control.
+  controls: {path: heldout.jsonl, text: text, id: id}
+  controls_drawn: not-declared                      # at-random-before-training | afterwards | not-declared
+  # canaries: canaries.json                         # from `auditor canary make`, before training
+# references: [{adapter: causal-lm, path: ./base-model}]
+statements: statements.yaml
+policy: edpb-28-2024                                # a shipped policy, or a path: see `auditor policies`
+"""
+
+STATEMENTS = """\
+# What no test can answer. Every statement has an author, a role and a date; its content is not judged.
+# `auditor clauses` shows which clauses ask for a statement.
+- id: dpia
+  clauses: [E28-58-a]
+  text: A data protection impact assessment was made; version, date and residual risk are ...
+  author: Firstname Lastname
+  role: Data protection officer
+  date: "2026-01-31"
+"""
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write the files.")] = Path(),
+    policy: Annotated[str, typer.Option("--policy", help="Shipped policy to copy, to change its tolerances.")] = "",
+) -> None:
+    """Write a commented subject.yaml and statements.yaml to start from; nothing is overwritten."""
+    from auditor.errors import UsageError  # noqa: PLC0415
+    from auditor.evidence.shards import write_file  # noqa: PLC0415
+
+    files = {"subject.yaml": SUBJECT.encode(), "statements.yaml": STATEMENTS.encode()}
+    if policy:
+        from auditor.policy.load import load_policy  # noqa: PLC0415
+
+        loaded = load_policy(policy, base=None, known_tests=None)
+        files[f"{loaded.policy.id}.yaml"] = loaded.bytes
+    for name in files:
+        if (folder / name).exists():
+            msg = f"{folder / name}: there is already such a file"
+            raise UsageError(msg, hint="Choose another folder, or remove the file.")
+    for name, content in files.items():
+        write_file(folder / name, content)
+        typer.echo(str(folder / name))

@@ -1,0 +1,63 @@
+"""`auditor run`: the whole way to a sealed bundle."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from auditor.cli.console import print_json
+from auditor.cli.keygen import DEFAULT_CERTIFICATE, DEFAULT_KEY, passphrase
+
+
+def run(
+    subject: Annotated[Path, typer.Argument(help="The subject file (YAML).")],
+    policy: Annotated[
+        Optional[str],  # noqa: UP045  (typer reads the annotation at run time)
+        typer.Option("--policy", "-p", help="A shipped policy or a path, instead of the one the subject names."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", "-o", help="Folder of the bundle. Default: audit-<name> in the current folder."),
+    ] = None,
+    key: Annotated[Path, typer.Option("--key", help="Signing key (PEM), from `auditor keygen`.")] = DEFAULT_KEY,
+    cert: Annotated[Path, typer.Option("--cert", help="Certificate of the key (PEM).")] = DEFAULT_CERTIFICATE,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
+) -> None:
+    """Run the policy's battery against a subject and write a sealed bundle.
+
+    Run again after a crash with the same arguments: it goes on where it stopped. The key is checked first of all.
+    """
+    from auditor.pipeline import Occasion, audit, now, prepare  # noqa: PLC0415  (heavy)
+    from auditor.seal.keys import load_signer  # noqa: PLC0415
+
+    started = now()
+    signer = load_signer(key, cert, passphrase(), now=started)
+    prepared = prepare(subject, policy)
+    folder = out or Path(f"audit-{prepared.spec.spec.name}")
+    for warning in prepared.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    command = ["auditor", "run", str(subject), *(["--policy", policy] if policy else []), "--out", str(folder)]
+    occasion = Occasion(operator=signer.common_name, command=shlex.join(command), started=started)
+    from auditor.cli.progress import shown_progress  # noqa: PLC0415  (rich)
+
+    with shown_progress(prepared.plan, quiet=quiet) as progress:
+        audited = audit(prepared, folder, signer, occasion, progress)
+    if json:
+        print_json(
+            {
+                "bundle": str(folder),
+                "exit_code": audited.assessment.exit_code,
+                "outcomes": {finding.test: finding.outcome.value for finding in audited.findings},
+            }
+        )
+    else:
+        for finding in audited.findings:
+            typer.echo(f"{finding.outcome.value:<15} {finding.test}: {finding.reason}")
+        typer.echo(f"Bundle:  {folder}")
+        typer.echo(f"Report:  {folder / 'report.pdf'} and {folder / 'report.html'}")
+        typer.echo(f"Verify:  auditor verify {shlex.quote(str(folder))} --trust {shlex.quote(str(cert))}")
+    raise typer.Exit(audited.assessment.exit_code)
