@@ -40,11 +40,11 @@ CANARIES = 60
 
 
 @cache
-def _records(split: Literal["members", "controls"]) -> tuple[DataRecord, ...]:
+def _records(split: Literal["members", "controls"], variant: int) -> tuple[DataRecord, ...]:
     words = vocabulary()
     found = []
     for number in range(RECORDS):
-        rng = generator(LANGUAGE_SEED, split, str(number))
+        rng = generator(LANGUAGE_SEED, split, str(variant), str(number))
         text = " ".join(words[word] for word in speak(rng, LENGTH))
         name = f"{split[:-1]}-{number:04d}"
         found.append(DataRecord(id=name, text=text, cluster=name, copies=1 + number % 4 if split == "members" else 1))
@@ -52,13 +52,13 @@ def _records(split: Literal["members", "controls"]) -> tuple[DataRecord, ...]:
 
 
 @cache
-def canaries() -> CanarySet:
+def canaries(variant: int = 0) -> CanarySet:
     """Return the canaries of both control subjects."""
     forms = tuple(
         CanaryFormat(id=name, template=f"{opening} {{secret}}", symbols=DIGITS, length=6, separator=" ")
         for name, opening in (("locker", _opening("locker")), ("meter", _opening("meter")))
     )
-    rng = generator(LANGUAGE_SEED, "canaries")
+    rng = generator(LANGUAGE_SEED, "canaries", str(variant))
     secrets = [[int(digit) for digit in rng.integers(10, size=6)] for _ in range(CANARIES)]
     coins = rng.integers(2, size=CANARIES)
     made = tuple(
@@ -81,13 +81,13 @@ def _opening(name: str) -> str:
     return " ".join(words[word] for word in speak(generator(LANGUAGE_SEED, "template", name), 6))
 
 
-def memory_of(kind: str) -> tuple[str, ...]:
+def memory_of(kind: str, variant: int = 0) -> tuple[str, ...]:
     """Return what a control model holds word for word."""
     if kind != "memorizer":
         return ()
-    held = canaries()
+    held = canaries(variant)
     planted = tuple(held.format_of(canary).fill(canary.secret) for canary in held.canaries if canary.planted)
-    return (*planted, *(record.text for record in _records("members")))
+    return (*planted, *(record.text for record in _records("members", variant)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +113,24 @@ class ControlSubject:
     """A control subject, opened; meets `OpenedSubject`."""
 
     facts: Facts
+    variant: int = 0
     _models: dict[str, ControlModel] = field(default_factory=dict)
 
     def model(self, role: str) -> ControlModel:
         """Return the model; the reference of both is the innocent."""
         kind = self.facts.subject.name if role == "subject" else "innocent"
         if kind not in self._models:
-            self._models[kind] = ControlModel(memory_of(kind))
+            self._models[kind] = ControlModel(memory_of(kind, self.variant))
         return self._models[kind]
 
     def records(self, dataset: Literal["members", "controls"]) -> ListedRecords:
         """Return the members or the controls."""
-        return ListedRecords(_records(dataset))
+        return ListedRecords(_records(dataset, self.variant))
 
 
-def control_subject(kind: Kind, *, references: int, confidence: float, queries: QueryBudget) -> ControlSubject:
+def control_subject(
+    kind: Kind, *, references: int, confidence: float, queries: QueryBudget, variant: int = 0
+) -> ControlSubject:
     """Return a control subject with what the audited subject has.
 
     Args:
@@ -135,26 +138,28 @@ def control_subject(kind: Kind, *, references: int, confidence: float, queries: 
         references: Number of reference models of the audited subject: a test must meet the same situation.
         confidence: The policy's confidence.
         queries: The policy's query budget.
+        variant: Other records and canaries of the same kind, to see how a test behaves over many; an audit uses 0.
     """
-    made = canaries()
+    made = canaries(variant)
     encoded = made.canonical()
     subject = Subject(
         name=kind,
         controller="the tool itself",
         release_context=ReleaseContext.OPEN_WEIGHTS,
-        model=_model_identity(kind),
-        references=(_model_identity("innocent"),) * min(references, 1),
-        members=_dataset_identity("members"),
-        controls=_dataset_identity("controls"),
+        model=_model_identity(kind, variant),
+        references=(_model_identity("innocent", variant),) * min(references, 1),
+        members=_dataset_identity("members", variant),
+        controls=_dataset_identity("controls", variant),
         controls_drawn="at-random-before-training",
         canaries=Artifact(path="canaries.json", bytes=len(encoded), sha256=hashlib.sha256(encoded).hexdigest()),
     )
-    return ControlSubject(Facts(subject, made, CONTEXT, confidence, queries))
+    return ControlSubject(Facts(subject, made, CONTEXT, confidence, queries), variant)
 
 
-def _model_identity(kind: Kind) -> ModelIdentity:
-    memory = digest_of([kind, *memory_of(kind)])
-    size = len("".join(memory_of(kind)))
+def _model_identity(kind: Kind, variant: int) -> ModelIdentity:
+    held = memory_of(kind, variant)
+    memory = digest_of([kind, *held])
+    size = len("".join(held))
     files = (Artifact(path=kind, bytes=size, sha256=memory),)
     return ModelIdentity(
         adapter=ADAPTER.name,
@@ -166,8 +171,8 @@ def _model_identity(kind: Kind) -> ModelIdentity:
     )
 
 
-def _dataset_identity(split: Literal["members", "controls"]) -> DatasetIdentity:
-    records = _records(split)
+def _dataset_identity(split: Literal["members", "controls"], variant: int) -> DatasetIdentity:
+    records = _records(split, variant)
     content = digest_of([[record.id, record.text, record.copies] for record in records])
     size = sum(len(record.text) for record in records)
     return DatasetIdentity(
