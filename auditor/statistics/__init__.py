@@ -1,0 +1,1 @@
+"""Numbers in, numbers out: intervals, tests, curves, smallest effects. Knows nothing of the rest."""

@@ -1,0 +1,156 @@
+"""Rates of clustered trials: several records of one person or document are not several witnesses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.special import stdtrit
+
+from auditor.statistics._checks import checked_level, vector
+from auditor.statistics.rate_interval import Interval, clopper_pearson, mover_difference, wilson
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+class _Sample(NamedTuple):
+    successes: float
+    trials: float
+    effective: float
+    """Independent trials worth as much as these, before the correction for few clusters."""
+    clusters: int
+    singletons: bool
+
+
+def _sample(successes_by_cluster: ArrayLike, trials_by_cluster: ArrayLike) -> _Sample:
+    successes = vector(successes_by_cluster, "successes by cluster")
+    trials = vector(trials_by_cluster, "trials by cluster")
+    if successes.shape != trials.shape:
+        msg = f"{successes.size} clusters with successes and {trials.size} with trials: give both for every cluster"
+        raise ValueError(msg)
+    if (trials < 0).any() or (successes < 0).any() or (successes > trials).any():
+        where = int(np.flatnonzero((trials < 0) | (successes < 0) | (successes > trials))[0])
+        msg = (
+            f"cluster {where} has {successes[where]} successes in {trials[where]} trials: "
+            "successes must lie between 0 and trials"
+        )
+        raise ValueError(msg)
+    used = trials > 0
+    successes, trials = successes[used], trials[used]
+    if not trials.size:
+        msg = "no cluster has a trial: a rate needs at least one"
+        raise ValueError(msg)
+    k, n, clusters = float(successes.sum()), float(trials.sum()), int(trials.size)
+    if bool((trials <= 1.0).all()):
+        return _Sample(k, n, n, clusters, singletons=True)
+    rate = k / n
+    if k in {0.0, n} or clusters == 1:
+        return _Sample(k, n, min(n, float(clusters)), clusters, singletons=False)
+    between = clusters / (clusters - 1) * float(((successes - rate * trials) ** 2).sum()) / n**2
+    simple = rate * (1.0 - rate) / (n - 1.0)
+    effective = n * simple / between if between > simple else n
+    return _Sample(k, n, min(n, max(1.0, effective)), clusters, singletons=False)
+
+
+def _adjusted(sample: _Sample, level: float) -> float:
+    """Effective trials after the correction for a variance that rests on few clusters."""
+    if sample.singletons:
+        return sample.effective
+    if sample.clusters == 1:
+        return 1.0
+    if sample.successes in {0.0, sample.trials}:
+        # No variance was estimated, so there is none to correct: each cluster is one trial.
+        return sample.effective
+    tail = (1.0 + level) / 2.0
+    ratio = float(stdtrit(max(1.0, sample.trials - 1.0), tail) / stdtrit(sample.clusters - 1.0, tail))
+    return min(sample.trials, max(1.0, sample.effective * ratio**2))
+
+
+def effective_trials(successes_by_cluster: ArrayLike, trials_by_cluster: ArrayLike) -> float:
+    """The result is the number of independent trials that would fix the rate as well as these clustered ones do.
+
+    Args:
+        successes_by_cluster: Successes of each cluster, shape [clusters].
+        trials_by_cluster: Trials of each cluster, shape [clusters]; clusters without a trial are left out.
+
+    Returns:
+        n divided by the design effect, from 1 to n. At a rate of 0 or 1 the design effect cannot be estimated and
+        the number of clusters is returned, which is what is left if every cluster is of one mind.
+
+    Raises:
+        ValueError: If shapes differ, a count is not finite or successes exceed trials, or there is no trial.
+
+    Source:
+        Kish (1965), Survey Sampling; linearised variance of a ratio as in Korn & Graubard (1998),
+        Survey Methodology 24:193.
+    """
+    return _sample(successes_by_cluster, trials_by_cluster).effective
+
+
+def clustered_rate(successes_by_cluster: ArrayLike, trials_by_cluster: ArrayLike, level: float = 0.95) -> Interval:
+    """The interval covers the rate per trial although trials of one cluster resemble each other.
+
+    Args:
+        successes_by_cluster: Successes of each cluster, shape [clusters].
+        trials_by_cluster: Trials of each cluster, shape [clusters].
+        level: Two-sided confidence level.
+
+    Returns:
+        The pooled rate with a Clopper-Pearson interval on effective counts. With one trial in every cluster it is
+        the exact Clopper-Pearson interval.
+
+    Raises:
+        ValueError: As :func:`effective_trials`, or if the level is out of range.
+
+    Source:
+        Korn & Graubard (1998), Survey Methodology 24:193, with the degrees-of-freedom adjustment. Ours: the ends never
+        lie inside those that no success (no failure) among the clusters would give, because a few successes that
+        happen to fall in different clusters do not show that clusters are of many minds.
+    """
+    checked_level(level)
+    sample = _sample(successes_by_cluster, trials_by_cluster)
+    if sample.singletons:
+        return clopper_pearson(sample.successes, sample.trials, level)
+    rate, n = sample.successes / sample.trials, _adjusted(sample, level)
+    raw = clopper_pearson(min(rate * n, n), n, level)
+    floor = clopper_pearson(0.0, float(sample.clusters), level).high
+    low = min(raw.low, 1.0 - floor, rate)
+    return Interval(rate, low, max(raw.high, floor, rate), level, "Clopper-Pearson on effective trials (Korn-Graubard)")
+
+
+def _clustered_wilson(sample: _Sample, level: float) -> Interval:
+    if sample.singletons:
+        return wilson(sample.successes, sample.trials, level)
+    rate, n = sample.successes / sample.trials, _adjusted(sample, level)
+    raw = wilson(min(rate * n, n), n, level)
+    floor = wilson(0.0, float(sample.clusters), level).high
+    return Interval(
+        rate, min(raw.low, 1.0 - floor, rate), max(raw.high, floor, rate), level, "Wilson on effective trials"
+    )
+
+
+def clustered_difference(s1: ArrayLike, t1: ArrayLike, s0: ArrayLike, t0: ArrayLike, level: float = 0.95) -> Interval:
+    """The interval is for the difference of two rates per trial, first minus second, of clustered trials.
+
+    Args:
+        s1: Successes of each cluster of the first sample (members).
+        t1: Trials of each cluster of the first sample.
+        s0: Successes of each cluster of the second sample (controls).
+        t0: Trials of each cluster of the second sample.
+        level: Two-sided confidence level.
+
+    Returns:
+        The difference with Newcombe's interval on effective counts; Newcombe's own with one trial in every cluster.
+
+    Raises:
+        ValueError: As :func:`effective_trials`, or if the level is out of range.
+
+    Source:
+        Newcombe (1998), Stat. Med. 17:873, method 10, on the effective counts of Korn & Graubard (1998).
+    """
+    checked_level(level)
+    first, second = _sample(s1, t1), _sample(s0, t0)
+    difference = mover_difference(_clustered_wilson(first, level), _clustered_wilson(second, level))
+    plain = first.singletons and second.singletons
+    return difference._replace(method="Newcombe hybrid score" + ("" if plain else " on effective trials"))
