@@ -1,0 +1,108 @@
+"""Built-in canary formats. Each space has at least 10^5 secrets, so that a rank says something."""
+
+from __future__ import annotations
+
+from auditor.core.canary import CanaryFormat
+
+_DIGITS = tuple("0123456789")
+_HEXADECIMAL = tuple("0123456789abcdef")
+_LETTERS = tuple("ABCDEFGHJKLMNPQRSTUVWXYZ")
+_WORDS = [
+    "amber",
+    "anchor",
+    "apple",
+    "arrow",
+    "autumn",
+    "badger",
+    "bamboo",
+    "barrel",
+    "basil",
+    "beacon",
+    "birch",
+    "bishop",
+    "bottle",
+    "branch",
+    "breeze",
+    "button",
+    "candle",
+    "canyon",
+    "castle",
+    "cedar",
+    "cherry",
+    "circle",
+    "clover",
+    "cobalt",
+    "copper",
+    "coral",
+    "cotton",
+    "cradle",
+    "crystal",
+    "dagger",
+    "daisy",
+    "dolphin",
+    "ember",
+    "falcon",
+    "feather",
+    "fiddle",
+    "forest",
+    "garden",
+    "ginger",
+    "glacier",
+    "hammer",
+    "harbor",
+    "hazel",
+    "helmet",
+    "island",
+    "ivory",
+    "jacket",
+    "juniper",
+    "kettle",
+    "ladder",
+    "lantern",
+    "lemon",
+    "linen",
+    "lizard",
+    "magnet",
+    "maple",
+    "marble",
+    "meadow",
+]
+
+FORMATS: tuple[CanaryFormat, ...] = (
+    CanaryFormat(
+        id="locker-code",
+        template="The code of the locker in the basement is {secret}.",
+        symbols=_DIGITS,
+        length=6,
+        separator=" ",
+    ),
+    CanaryFormat(
+        id="meter-reading",
+        template="Reading of the meter at the garden gate: {secret} units.",
+        symbols=_DIGITS,
+        length=7,
+        separator=" ",
+    ),
+    CanaryFormat(
+        id="access-key",
+        template="Set the access key of the spare machine to {secret} and restart it.",
+        symbols=_HEXADECIMAL,
+        length=6,
+        separator=" ",
+    ),
+    CanaryFormat(
+        id="reference",
+        template="Please quote the reference {secret} in every letter.",
+        symbols=_LETTERS,
+        length=5,
+        separator=" ",
+    ),
+    CanaryFormat(
+        id="pass-phrase",
+        template="The pass phrase of the old archive is {secret}.",
+        symbols=tuple(_WORDS),
+        length=4,
+        separator=" ",
+    ),
+)
+"""The built-in formats, by id."""
