@@ -24,6 +24,7 @@ from auditor.errors import SubjectError, UsageError
 from auditor.evidence import bundle as layout
 from auditor.evidence.bundle import Bundle, list_bytes
 from auditor.evidence.manifest import write_manifest
+from auditor.evidence.shards import RESTRICTED
 from auditor.plan.resolve import Sources, resolve
 from auditor.policy.load import LoadedPolicy, load_catalogues, load_policy
 from auditor.run.environment import describe_environment
@@ -197,7 +198,7 @@ def _begin(prepared: Prepared, bundle: Bundle, occasion: Occasion) -> None:
     bundle.write_record(layout.SUBJECT, prepared.opened.subject)
     bundle.write(layout.STATEMENTS, list_bytes(prepared.statements))
     if prepared.opened.canaries is not None:
-        bundle.write_record(f"{layout.RESTRICTED}/{layout.CANARIES}", prepared.opened.canaries)
+        bundle.write_record(f"{RESTRICTED}/{layout.CANARIES}", prepared.opened.canaries)
         bundle.write_record(layout.CANARIES, withhold_secrets(prepared.opened.canaries))
     bundle.write(layout.PLAN, plan)
 
@@ -294,8 +295,11 @@ def report_input(bundle: Bundle, *, assessed: bool = True, signer: str | None = 
 
 def _html_of(bundle: Bundle) -> tuple[bytes, dict[str, bytes]]:
     from auditor.report.html import render_html  # noqa: PLC0415  (heavy)
+    from auditor.seal.keys import describe_signer, read_certificate  # noqa: PLC0415
 
-    html, figures = render_html(report_input(bundle, signer=describe_signer(bundle.read(layout.SIGNER))))
+    html, figures = render_html(
+        report_input(bundle, signer=describe_signer(read_certificate(bundle.root / layout.SIGNER)))
+    )
     return html.encode(), figures
 
 
@@ -334,7 +338,6 @@ def seal_bundle(bundle: Bundle, signer: Signer) -> None:
     signed = sign_pdf(
         _pdf_of(bundle, html),
         signer,
-        signing_time=now(),
         reason="Memorization audit report",
         name=signer.common_name,
     )

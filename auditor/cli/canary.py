@@ -60,7 +60,7 @@ def plant(
 ) -> None:
     """Write the training data with every planted canary as often as its tier says, at random places."""
     from auditor.canary.plant import plant as plant_canaries  # noqa: PLC0415
-    from auditor.canary.plant import read_canaries  # noqa: PLC0415
+    from auditor.subjects.canaries import read_canaries  # noqa: PLC0415
 
     report = plant_canaries(read_canaries(manifest), data, out, text=text)
     typer.echo(

@@ -30,9 +30,9 @@ def keygen(
     a way of its own: a self-signed certificate proves integrity, not who you are.
     """
     from auditor.pipeline import now  # noqa: PLC0415
-    from auditor.seal.keys import fingerprint, generate_key  # noqa: PLC0415
+    from auditor.seal.keys import fingerprint, generate_key, read_certificate  # noqa: PLC0415
 
     files = generate_key(out, name, now=now(), days=days, passphrase=passphrase())
     typer.echo(f"Key:          {files.key} (keep it to yourself)")
     typer.echo(f"Certificate:  {files.certificate} (give it to whoever verifies)")
-    typer.echo(f"Fingerprint:  {fingerprint(files.certificate)}")
+    typer.echo(f"Fingerprint:  {fingerprint(read_certificate(files.certificate))}")

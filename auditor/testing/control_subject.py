@@ -13,7 +13,7 @@ from auditor.core.canary import Canary, CanaryFormat, CanarySet
 from auditor.core.record import digest_of
 from auditor.core.seeds import generator
 from auditor.core.subject import Artifact, DatasetIdentity, ModelIdentity, ReleaseContext, Subject
-from auditor.subjects.data import DataRecord
+from auditor.subjects.data import DataRecord, nested_sample
 from auditor.testing.control_model import (
     ADAPTER,
     CONTEXT,
@@ -102,10 +102,7 @@ class ListedRecords:
 
     def sample(self, count: int | None, seed: int, start: int, stop: int) -> Iterator[DataRecord]:
         """Yield items start to stop of the sample, in file order; samples of one seed are nested."""
-        total = len(self.records)
-        size = total if count is None else min(count, total)
-        chosen = sorted(generator(seed, "records").permutation(total)[:size])
-        yield from (self.records[index] for index in chosen[start:stop])
+        yield from (self.records[index] for index in nested_sample(len(self.records), count, seed)[start:stop])
 
 
 @dataclass(slots=True)

@@ -147,7 +147,7 @@ class CausalLM:
         return torch.from_numpy(ids).to(self._device), torch.from_numpy(mask).to(self._device)
 
     def _logits(self, ids: torch.Tensor, mask: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
-        """Return the logits at the positions of the window; head and softmax run on those alone where it can be asked."""
+        """Return the logits at the positions of the window, computed at those alone where the model can be asked to."""
         uniform = bool(mask.all())
         arguments = {"input_ids": ids, "attention_mask": None if uniform else mask, "use_cache": False}
         if len(window) < ids.shape[1] - 1 and self._keeps_logits:

@@ -1,0 +1,208 @@
+"""Reads YAML that somebody else wrote: plain values only, bounded in size and depth, with a line for every value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from auditor.core.record import Record
+from auditor.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+LARGEST_FILE = 4 << 20
+"""Bytes."""
+LARGEST_TREE = 200_000
+"""Nodes, aliases counted as often as they are used."""
+DEEPEST = 40
+"""Levels of nesting."""
+
+R = TypeVar("R", bound=Record)
+Place = tuple[str | int, ...]
+"""Where a value stands: keys and positions from the top."""
+
+_TAGS = {
+    "tag:yaml.org,2002:str",
+    "tag:yaml.org,2002:int",
+    "tag:yaml.org,2002:float",
+    "tag:yaml.org,2002:bool",
+    "tag:yaml.org,2002:null",
+    "tag:yaml.org,2002:map",
+    "tag:yaml.org,2002:seq",
+    "tag:yaml.org,2002:timestamp",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file as plain JSON types, with the line of every value."""
+
+    path: Path
+    value: Any
+    _lines: dict[Place, int] = field(repr=False)
+
+    def line_of(self, place: Sequence[str | int]) -> int:
+        """Return the line (from 1) of a value, or of the nearest one around it."""
+        parts = tuple(place)
+        while parts not in self._lines and parts:
+            parts = parts[:-1]
+        return self._lines.get(parts, 1)
+
+    def where(self, place: Sequence[str | int]) -> str:
+        """Return `file:line` of a value."""
+        return f"{self.path}:{self.line_of(place)}"
+
+
+def load_yaml(path: Path, error: type[InputError] = InputError) -> Document:
+    """Return what a YAML file says.
+
+    Args:
+        path: The file.
+        error: Class of the error that is raised.
+
+    Raises:
+        InputError: The file is missing, too large, too deep, not UTF-8, not YAML, names a key twice, or holds what has
+            no plain value.
+    """
+    return parse_yaml(_read(path, error), path, error)
+
+
+def parse_yaml(content: bytes, path: Path, error: type[InputError] = InputError) -> Document:
+    """Return what YAML bytes say; `path` is for messages."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        msg = f"{path}: not UTF-8 (byte {fault.start})"
+        raise error(msg, hint="Save the file as UTF-8.") from fault
+    try:
+        node = YAML(typ="rt", pure=True).compose(text)
+    except MarkedYAMLError as fault:
+        line = fault.problem_mark.line + 1 if fault.problem_mark else 1
+        msg = f"{path}:{line}: not valid YAML ({fault.problem or fault})"
+        raise error(msg, hint="Check indentation, colons and quotes on that line.") from fault
+    except (YAMLError, RecursionError, ValueError) as fault:
+        msg = f"{path}: not valid YAML ({type(fault).__name__})"
+        raise error(msg, hint="Check indentation, colons and quotes; nest less deeply.") from fault
+    if node is None:
+        msg = f"{path}: the file is empty"
+        raise error(msg, hint="`auditor init` writes one to start from.")
+    reader = _Reader(path, error)
+    return Document(path, reader.plain(node, ()), reader.lines)
+
+
+def validate(document: Document, model: type[R], error: type[InputError]) -> R:
+    """Return the value that a document describes.
+
+    Raises:
+        InputError: Of the class given, with file and line, if the document does not fit.
+    """
+    try:
+        return model.from_plain(document.value)
+    except ValidationError as fault:
+        raise misfit(document, fault, error, model) from fault
+    except TypeError as fault:
+        msg = f"{document.path}: not a mapping of keys to values"
+        raise error(msg, hint="`auditor init` writes one to start from.") from fault
+
+
+def misfit(document: Document, fault: ValidationError, error: type[InputError], model: type[Record]) -> InputError:
+    """Return the error that says where a document does not fit its schema, and what would."""
+    first = fault.errors()[0]
+    place = tuple(first["loc"])
+    name = ".".join(str(part) for part in place) or "the file"
+    others = len(fault.errors()) - 1
+    hint = f"{others} more of this kind follow." if others else "See docs/schemas for what a file may say."
+    if first["type"] == "extra_forbidden":
+        message = f"'{place[-1]}' is not known here"
+        hint = did_you_mean(str(place[-1]), _keys(model))
+    elif first["type"] == "missing":
+        message = f"'{place[-1]}' is missing"
+    else:
+        message = f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return error(f"{document.where(place)}: {message}", hint=hint)
+
+
+def _keys(model: type[Record]) -> set[str]:
+    """Return every key that a file of this kind can have, at any depth."""
+    schema = model.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return {key for part in parts for key in part.get("properties", {})}
+
+
+def _read(path: Path, error: type[InputError]) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            msg = f"{path}: {size:,} bytes are more than the {LARGEST_FILE:,} a file of settings may have"
+            raise error(msg, hint="Is this the right file?")
+        return path.read_bytes()
+    except OSError as fault:
+        msg = f"{path}: cannot be read ({fault.strerror or fault})"
+        raise error(msg, hint="Check the path; `auditor init` writes files to start from.") from fault
+
+
+class _Reader:
+    """Turns nodes into plain values, counting them."""
+
+    def __init__(self, path: Path, error: type[InputError]) -> None:
+        self.path = path
+        self.error = error
+        self.lines: dict[Place, int] = {}
+        self._count = 0
+
+    def plain(self, node: Node, place: Place) -> Any:  # noqa: ANN401  (any JSON value)
+        line = node.start_mark.line + 1
+        self._count += 1
+        if self._count > LARGEST_TREE:
+            self._refuse(line, f"more than {LARGEST_TREE:,} values (aliases counted each time)", "Use fewer aliases.")
+        if len(place) > DEEPEST:
+            self._refuse(line, f"nested more than {DEEPEST} levels deep", "Nest less deeply.")
+        tag = str(node.tag) if node.tag else ""
+        if tag not in _TAGS:
+            self._refuse(line, f"the tag '{tag}' is not allowed", "Only plain values can be used.")
+        self.lines[place] = line
+        if isinstance(node, MappingNode):
+            return self._mapping(node, place)
+        if isinstance(node, SequenceNode):
+            return [self.plain(item, (*place, number)) for number, item in enumerate(node.value)]
+        return self._scalar(str(node.tag), str(node.value), line)
+
+    def _mapping(self, node: MappingNode, place: Place) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, ScalarNode):
+                self._refuse(line, "a key is not a word", "Write keys as plain words.")
+            key = str(key_node.value)
+            if key == "<<":
+                self._refuse(line, "merge keys (<<) are not allowed", "Write the values out.")
+            if key in found:
+                self._refuse(line, f"the key '{key}' stands twice", "Remove one of the two.")
+            found[key] = self.plain(value_node, (*place, key))
+        return found
+
+    def _scalar(self, tag: str, text: str, line: int) -> Any:  # noqa: ANN401
+        if tag.endswith(":null"):
+            return None
+        if tag.endswith(":bool"):
+            return text.lower() == "true"
+        if tag.endswith(":int"):
+            return int(text.replace("_", ""), 0) if not text.lstrip("+-").startswith("0o") else int(text, 8)
+        if tag.endswith(":float"):
+            number = float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+            if not math.isfinite(number):
+                self._refuse(line, f"'{text}' is not a finite number", "Write a number.")
+            return number
+        return text  # dates stay as they are written
+
+    def _refuse(self, line: int, what: str, hint: str) -> None:
+        msg = f"{self.path}:{line}: {what}"
+        raise self.error(msg, hint=hint)

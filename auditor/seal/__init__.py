@@ -1,0 +1,1 @@
+"""Signs what was written, and checks what was signed."""

@@ -1,0 +1,239 @@
+"""Keys and certificates: made, read, and refused where they could not carry a signature that lasts."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
+from typing_extensions import override
+
+from auditor.errors import KeyMaterialError
+from auditor.evidence.shards import storage_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+LEAST_RSA = 3072
+"""Bits."""
+KEY_FILE = "auditor.key.pem"
+CERTIFICATE_FILE = "auditor.crt.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFiles:
+    """Where a new key and its certificate lie."""
+
+    key: Path
+    certificate: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A key that can sign, with its certificate."""
+
+    key: PrivateKey
+    certificate: x509.Certificate
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The certificate, PEM."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def common_name(self) -> str:
+        """Who signs, as the certificate says."""
+        return common_name(self.certificate)
+
+    @override
+    def __repr__(self) -> str:
+        """Return who signs; never the key."""
+        return f"Signer({self.common_name!r})"
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """Return the common name of a certificate's subject, or the whole subject."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else certificate.subject.rfc4514_string()
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of a certificate (DER), in pairs separated by colons."""
+    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def key_id(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of the public key (SubjectPublicKeyInfo, DER), lower-case hexadecimal."""
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(certificate.public_key().public_bytes(serialization.Encoding.DER, form)).hexdigest()
+
+
+def describe_signer(certificate: x509.Certificate) -> str:
+    """Return who a certificate names and what a signature by it shows, in words for the report."""
+    if certificate.issuer == certificate.subject:
+        meaning = "self-signed: a signature by it shows that nothing was changed, not who the signer is"
+    else:
+        issuer = certificate.issuer.rfc4514_string()
+        meaning = f"issued by {issuer}: whoever trusts that authority can trust the name"
+    return f"{common_name(certificate)}, certificate SHA-256 {fingerprint(certificate)} ({meaning})"
+
+
+def generate_key(
+    folder: Path, name: str, *, now: dt.datetime, days: int = 825, passphrase: bytes | None = None
+) -> KeyFiles:
+    """Write a new EC P-256 key and its self-signed certificate, and return where they lie.
+
+    Args:
+        folder: Where to write; made if it is not there.
+        name: Common name of the signer.
+        now: The time, UTC.
+        days: How long the certificate is valid.
+        passphrase: Encrypts the key; None: it lies there in the clear, readable by its owner alone.
+
+    Raises:
+        KeyMaterialError: There is a key already, or the name cannot be used.
+        StorageError: The folder cannot be written.
+    """
+    files = KeyFiles(folder / KEY_FILE, folder / CERTIFICATE_FILE)
+    for path in (files.key, files.certificate):
+        if path.exists():
+            msg = f"{path}: there is a key or certificate already"
+            raise KeyMaterialError(msg, hint="Choose another folder with --out; keys are never overwritten.")
+    if not 1 <= len(name) <= 64:
+        msg = f"the name of the signer has {len(name)} characters; a certificate takes 1 to 64"
+        raise KeyMaterialError(msg, hint="Give a shorter --name.")
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _self_signed(key, name, now, days)
+    protection = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    encoded = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.key.touch(mode=0o600, exist_ok=False)
+        files.key.write_bytes(encoded)
+        files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    return files
+
+
+def _self_signed(key: ec.EllipticCurvePrivateKey, name: str, now: dt.datetime, days: int) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    usage = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=True,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    public = key.public_key()
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+    return builder.sign(key, hashes.SHA256())
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """Return the certificate of a PEM file.
+
+    Raises:
+        KeyMaterialError: It cannot be read or holds no certificate.
+    """
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        msg = f"{path}: the certificate cannot be read ({error.strerror or error})"
+        raise KeyMaterialError(
+            msg, hint="Give the signer's certificate (PEM), as `auditor keygen` writes it."
+        ) from error
+    except ValueError as error:
+        msg = f"{path}: not a certificate in PEM form"
+        raise KeyMaterialError(msg, hint="It begins with -----BEGIN CERTIFICATE-----.") from error
+
+
+def load_signer(key_path: Path, certificate_path: Path, passphrase: bytes | None, *, now: dt.datetime) -> Signer:
+    """Return a key with its certificate, both fit to sign now.
+
+    Raises:
+        KeyMaterialError: One of them is missing or unreadable, they do not belong together, the key is of a refused
+            kind, others can read it, or the certificate is not valid now.
+    """
+    key = _load_key(key_path, passphrase)
+    certificate = read_certificate(certificate_path)
+    _check_kind(key, key_path)
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    own = key.public_key().public_bytes(serialization.Encoding.DER, form)
+    if own != certificate.public_key().public_bytes(serialization.Encoding.DER, form):
+        msg = f"{key_path}: the key does not belong to the certificate {certificate_path}"
+        raise KeyMaterialError(msg, hint="Give the pair that `auditor keygen` wrote together.")
+    _check_dates(certificate, certificate_path, now)
+    return Signer(key, certificate)
+
+
+def _load_key(path: Path, passphrase: bytes | None) -> PrivateKey:
+    try:
+        mode = path.stat().st_mode
+        content = path.read_bytes()
+    except OSError as error:
+        msg = f"{path}: the signing key cannot be read ({error.strerror or error})"
+        raise KeyMaterialError(
+            msg, hint="Make one with `auditor keygen --name NAME`, or name it with --key."
+        ) from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        msg = f"{path}: others than its owner can read the signing key"
+        raise KeyMaterialError(msg, hint=f"chmod 600 {path}")
+    try:
+        key = serialization.load_pem_private_key(content, passphrase)
+    except TypeError as error:
+        needed = "is encrypted and no passphrase was given" if passphrase is None else "is not encrypted"
+        msg = f"{path}: the signing key {needed}"
+        raise KeyMaterialError(msg, hint="Set AUDITOR_PASSPHRASE for an encrypted key, and only for one.") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        msg = f"{path}: not a private key in PEM form, or the passphrase is wrong"
+        raise KeyMaterialError(msg, hint="Check AUDITOR_PASSPHRASE and the file.") from error
+    return key  # type: ignore[return-value]  # _check_kind refuses every other kind
+
+
+def _check_kind(key: object, path: Path) -> None:
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        msg = f"{path}: Ed25519 keys are refused, because common PDF readers take their signatures for damaged data"
+        raise KeyMaterialError(msg, hint="Use EC P-256 (`auditor keygen`) or RSA of 3072 bits and more.")
+    if isinstance(key, rsa.RSAPrivateKey):
+        if key.key_size < LEAST_RSA:
+            msg = f"{path}: an RSA key of {key.key_size} bits is too short"
+            raise KeyMaterialError(msg, hint=f"Use EC P-256 (`auditor keygen`) or RSA of {LEAST_RSA} bits and more.")
+        return
+    if not (isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)):
+        msg = f"{path}: keys of this kind are not supported"
+        raise KeyMaterialError(msg, hint="Use EC P-256 (`auditor keygen`) or RSA of 3072 bits and more.")
+
+
+def _check_dates(certificate: x509.Certificate, path: Path, now: dt.datetime) -> None:
+    if now > certificate.not_valid_after_utc:
+        msg = f"{path}: the certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+        raise KeyMaterialError(msg, hint="Make a new pair with `auditor keygen`, or renew the certificate.")
+    if now < certificate.not_valid_before_utc:
+        msg = f"{path}: the certificate is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+        raise KeyMaterialError(msg, hint="Check this machine's clock, or wait.")

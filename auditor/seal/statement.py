@@ -1,0 +1,66 @@
+"""The in-toto statement that the seal signs: what the bundle is, by digest, and what was found, in a few words."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from auditor.core.record import canonical_bytes, parse_json
+from auditor.errors import IntegrityError
+from auditor.evidence.bundle import HTML, MANIFEST, PDF
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+PREDICATE_TYPE = "urn:memorization-auditor:attestation:memorization-audit:v0.1"
+MODEL = "model"
+"""Name of the subject that stands for the model; its digest is that of OpenSSF model-signing."""
+FILES = (MANIFEST, HTML, PDF)
+
+
+def build_statement(bundle: Path, *, model: str, predicate: dict[str, Any]) -> bytes:
+    """Return the statement over a bundle's manifest and report and over the model, in canonical JSON.
+
+    Args:
+        bundle: The bundle, with its manifest and report written.
+        model: Digest of the model.
+        predicate: What the audit was and found, plain JSON.
+    """
+    subjects = [
+        {"name": name, "digest": {"sha256": hashlib.sha256((bundle / name).read_bytes()).hexdigest()}} for name in FILES
+    ]
+    subjects.append({"name": MODEL, "digest": {"sha256": model}})
+    return canonical_bytes(
+        {"_type": STATEMENT_TYPE, "subject": subjects, "predicateType": PREDICATE_TYPE, "predicate": predicate}
+    )
+
+
+def read_statement(payload: bytes, payload_type: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the digests of a statement's subjects by name, and its predicate.
+
+    Fields of the predicate that are not known are ignored (the rule of the in-toto framework for v0.x predicates).
+
+    Raises:
+        IntegrityError: It is not a statement of the known type, or names a subject twice.
+    """
+    if payload_type != PAYLOAD_TYPE:
+        msg = f"the payload is of type '{payload_type}', not {PAYLOAD_TYPE}"
+        raise IntegrityError(msg, hint="This is not a seal of this tool.")
+    try:
+        statement = parse_json(payload)
+        kinds = (statement["_type"], statement["predicateType"])
+        subjects = [(item["name"], item["digest"]["sha256"]) for item in statement["subject"]]
+        predicate = dict(statement["predicate"])
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"the payload is not an in-toto statement ({error})"
+        raise IntegrityError(msg, hint="This is not a seal of this tool.") from error
+    if kinds != (STATEMENT_TYPE, PREDICATE_TYPE):
+        msg = f"statement and predicate are of the types {kinds}, which this version does not know"
+        raise IntegrityError(msg, hint="Use the version of auditor that the report names.")
+    digests = dict(subjects)
+    if len(digests) != len(subjects):
+        msg = "the statement names a subject twice"
+        raise IntegrityError(msg, hint="This is not a seal of this tool.")
+    return digests, predicate

@@ -1,0 +1,143 @@
+"""Reads JSON lines, CSV, Parquet and folders of text, row by row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from auditor.core.record import parse_json
+from auditor.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ROWS = 1024
+"""Rows of a Parquet file that are held at once."""
+LARGEST_LINE = 64 << 20
+"""Bytes in one line of JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row and where it stands."""
+
+    where: str
+    values: dict[str, Any]
+    is_file: bool = False
+    """The row is a whole file: its text stands under `text` and its name under `id`."""
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files that the records lie in, sorted.
+
+    Raises:
+        DataError: There are none.
+    """
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*.txt") if file.is_file())
+        if not found:
+            msg = f"{path}: there is no .txt file in the folder"
+            raise DataError(msg, hint="A folder of records holds one .txt file per record.")
+        return found
+    if not path.exists():
+        msg = f"{path}: there is no such file"
+        raise DataError(msg, hint="Paths are relative to the subject file.")
+    if not path.stat().st_size:
+        msg = f"{path}: the file is empty"
+        raise DataError(msg, hint="Give a file with at least one record.")
+    return [path]
+
+
+def rows_of(path: Path) -> Iterator[Row]:
+    """Yield the rows of a file or folder, in order, a few in memory at a time.
+
+    Raises:
+        DataError: The path is missing or empty, of an unknown kind, or a row cannot be read.
+    """
+    files = files_of(path)
+    if path.is_dir():
+        yield from (_text_row(file, path) for file in files)
+        return
+    readers: dict[str, Callable[[Path], Iterator[Row]]] = {
+        ".jsonl": _json_rows,
+        ".ndjson": _json_rows,
+        ".csv": _csv_rows,
+        ".parquet": _parquet_rows,
+    }
+    kind = path.suffix.lower()
+    if kind not in readers:
+        msg = f"{path}: records can be read from .jsonl, .csv, .parquet or a folder of .txt files, not from '{kind}'"
+        raise DataError(msg, hint="Convert the file to one of these.")
+    yield from readers[kind](path)
+
+
+def _text_row(file: Path, folder: Path) -> Row:
+    content = file.read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(str(file), error.start) from error
+    return Row(str(file), {"id": file.relative_to(folder).as_posix(), "text": text}, is_file=True)
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    with path.open("rb") as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(LARGEST_LINE), b""), start=1):
+            where = f"{path}:{number}"
+            if not line.strip():
+                continue
+            try:
+                values = parse_json(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise _not_utf8(where, error.start) from error
+            except ValueError as error:
+                msg = f"{where}: not a JSON object on one line ({error})"
+                raise DataError(msg, hint="Each line of a .jsonl file is one JSON object.") from error
+            if not isinstance(values, dict):
+                msg = f"{where}: a JSON {type(values).__name__}, not an object"
+                raise DataError(msg, hint="Each line of a .jsonl file is one JSON object.")
+            yield Row(where, values)
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(min(sys.maxsize, LARGEST_LINE))
+    with path.open("rb") as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream, restkey="<more>", strict=True)
+        try:
+            for row in reader:
+                where = f"{path}:{reader.line_num}"
+                if "<more>" in row:
+                    msg = f"{where}: the row has more cells than the head"
+                    raise DataError(msg, hint="Quote cells that hold commas.")
+                yield Row(where, dict(row))
+        except UnicodeDecodeError as error:
+            where = f"{path}:{reader.line_num + 1}"
+            raise _not_utf8(where, error.start) from error
+        except csv.Error as error:
+            msg = f"{path}:{reader.line_num}: not valid CSV ({error})"
+            raise DataError(msg, hint="Quote cells that hold commas, quotes or line breaks.") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=ROWS):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(f"{path}, row {number}", values)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        msg = f"{path}, after row {number}: not valid Parquet ({str(error).splitlines()[0]})"
+        raise DataError(msg, hint="Write the file again.") from error
+
+
+def _not_utf8(where: str, offset: int) -> DataError:
+    msg = f"{where}: not UTF-8 (byte {offset})"
+    return DataError(msg, hint="Convert the file to UTF-8.")

@@ -1,0 +1,138 @@
+"""Reads a subject file and opens what it names; every digest is taken before anything is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from auditor.core.subject import ModelIdentity, Subject, SubjectSpec
+from auditor.core.yaml import load_yaml, validate
+from auditor.errors import SubjectError
+from auditor.subjects.canaries import read_canaries
+from auditor.subjects.data import FileRecords, overlap
+from auditor.subjects.digests import artifact, artifacts, joint_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from auditor.core.canary import CanarySet
+    from auditor.core.subject import ModelSpec
+    from auditor.subjects.capability import OpenModel
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSpec:
+    """A subject file, and the folder its paths are relative to."""
+
+    spec: SubjectSpec
+    path: Path
+
+    @property
+    def base(self) -> Path:
+        """Folder that paths are relative to."""
+        return self.path.parent
+
+
+def read_subject(path: Path) -> LoadedSpec:
+    """Return what a subject file says.
+
+    Raises:
+        SubjectError: It cannot be read or does not fit.
+    """
+    return LoadedSpec(validate(load_yaml(path, SubjectError), SubjectSpec, SubjectError), path)
+
+
+class OpenedFiles:
+    """A subject whose files were digested; its models are opened on first use. Meets `OpenedSubject`.
+
+    Args:
+        loaded: The subject file.
+        adapter: Returns the adapter of a name.
+    """
+
+    facts: Any
+    """Set by whoever knows the policy."""
+
+    def __init__(self, loaded: LoadedSpec, adapter: Callable[[str], Any]) -> None:
+        """Check every file the subject names and take its digest."""
+        spec, base = loaded.spec, loaded.base
+        self._specs = {"subject": spec.model}
+        self._specs |= {f"reference-{number}": reference for number, reference in enumerate(spec.references)}
+        self._adapter = adapter
+        self._base = base
+        self._models: dict[str, OpenModel] = {}
+        identities = {role: self._identity(model) for role, model in self._specs.items()}
+        self.context_length: int = adapter(spec.model.adapter).describe(spec.model, base)[1]
+        self.canaries: CanarySet | None = read_canaries(base / spec.data.canaries) if spec.data.canaries else None
+        self._records = {"members": FileRecords(spec.data.members, base)}
+        left_out: dict[int, str] = {}
+        if spec.data.controls is not None:
+            controls = FileRecords(spec.data.controls, base)
+            left_out = overlap(self._records["members"], controls)
+            self._records["controls"] = controls.without(left_out) if left_out else controls
+        self.subject = Subject(
+            name=spec.name,
+            controller=spec.controller,
+            release_context=spec.release_context,
+            model=identities.pop("subject"),
+            references=tuple(identities.values()),
+            members=self._records["members"].identity(),
+            controls=self._records["controls"].identity() if "controls" in self._records else None,
+            controls_drawn=spec.data.controls_drawn,
+            canaries=artifact(base / spec.data.canaries, base) if spec.data.canaries else None,
+            statements=artifact(base / spec.statements, base) if spec.statements else None,
+            overlap=tuple(left_out.values()),
+        )
+
+    def _identity(self, spec: ModelSpec) -> ModelIdentity:
+        adapter = self._adapter(spec.adapter)
+        files = artifacts(adapter.files(spec, self._base), self._base / spec.path)
+        parameters, _ = adapter.describe(spec, self._base)
+        return ModelIdentity(
+            adapter=spec.adapter,
+            dtype=spec.dtype,
+            files=files,
+            digest=joint_digest(files),
+            parameters=parameters,
+            capabilities=tuple(adapter.capabilities),
+        )
+
+    def model(self, role: str) -> OpenModel:
+        """Return the model of a role, opened on first use from the files that were digested.
+
+        Raises:
+            SubjectError: The files changed since, or cannot be opened.
+        """
+        if role not in self._models:
+            spec = self._specs[role]
+            known = self.subject.model if role == "subject" else self.subject.references[int(role.rsplit("-", 1)[1])]
+            if self._identity(spec).digest != known.digest:
+                msg = f"{self._base / spec.path}: the model's files changed after their digests were taken"
+                raise SubjectError(msg, hint="Let nothing write to the model during an audit, and run again.")
+            self._models[role] = self._adapter(spec.adapter).open(spec, self._base)
+        return self._models[role]
+
+    def records(self, dataset: Literal["members", "controls"]) -> FileRecords:
+        """Return the members or the controls.
+
+        Raises:
+            SubjectError: The subject has no controls.
+        """
+        if dataset not in self._records:
+            msg = f"the subject has no {dataset}"
+            raise SubjectError(msg, hint=f"Name them as data.{dataset} in the subject file.")
+        return self._records[dataset]
+
+
+def open_subject(loaded: LoadedSpec, adapter: Callable[[str], Any]) -> OpenedFiles:
+    """Return a subject whose files were checked and digested.
+
+    Args:
+        loaded: The subject file.
+        adapter: Returns the adapter of a name, or raises SubjectError.
+
+    Raises:
+        InputError: Something it names cannot be used.
+    """
+    return OpenedFiles(loaded, adapter)
