@@ -113,10 +113,20 @@ def validate(document: Document, model: type[R], error: type[InputError]) -> R:
         raise error(msg, hint="`auditor init` writes one to start from.") from fault
 
 
-def misfit(document: Document, fault: ValidationError, error: type[InputError], model: type[Record]) -> InputError:
-    """Return the error that says where a document does not fit its schema, and what would."""
+def misfit(
+    document: Document, fault: ValidationError, error: type[InputError], model: type[Record], *, skip: bool = False
+) -> InputError:
+    """Return the error that says where a document does not fit its schema, and what would.
+
+    Args:
+        document: What was read.
+        fault: What the schema says of it.
+        error: Class of the error.
+        model: The schema.
+        skip: The document was put under a key to be validated, which its own places do not have.
+    """
     first = fault.errors()[0]
-    place = tuple(first["loc"])
+    place = tuple(first["loc"])[1 if skip else 0 :]
     name = ".".join(str(part) for part in place) or "the file"
     others = len(fault.errors()) - 1
     hint = f"{others} more of this kind follow." if others else "See docs/schemas for what a file may say."

@@ -13,7 +13,7 @@ from auditor.core.record import digest_of
 from auditor.core.seeds import generator
 from auditor.core.subject import Artifact, DatasetIdentity, RecordsSpec
 from auditor.errors import DataError, did_you_mean
-from auditor.subjects.digests import artifacts, joint_digest
+from auditor.evidence.digests import artifacts, joint_digest
 from auditor.subjects.formats import Row, files_of, rows_of
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from auditor.core.subject import ModelIdentity, Subject, SubjectSpec
 from auditor.core.yaml import load_yaml, validate
 from auditor.errors import SubjectError
+from auditor.evidence.digests import artifact, artifacts, joint_digest
 from auditor.subjects.canaries import read_canaries
 from auditor.subjects.data import FileRecords, overlap
-from auditor.subjects.digests import artifact, artifacts, joint_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

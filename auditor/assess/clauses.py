@@ -1,0 +1,119 @@
+"""Gives each clause its state: the worst outcome among its tests, and whether its statement is there.
+
+Rules R5, R14 and R15: the worst state wins, the prongs of paragraph 43 stay apart, there is no score.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auditor.assess.conclusion import attack_classes_not_tested, conclude, limits, triggers
+from auditor.assess.contradiction import contradiction
+from auditor.core.assessment import Assessment, ClauseState, Statement, StatementState
+from auditor.core.clause import Clause, ClauseKind
+from auditor.core.finding import Finding, Outcome
+from auditor.errors import EXIT_CLEAR, EXIT_SIGNAL, EXIT_UNRESOLVED
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+
+    from auditor.core.clause import Catalogue
+    from auditor.core.policy import Policy
+    from auditor.core.subject import Subject
+
+WORST_FIRST = (Outcome.SIGNAL, Outcome.INVALID, Outcome.NOT_RUN, Outcome.INCONCLUSIVE, Outcome.NO_SIGNAL)
+"""`not_applicable` drops out: a person declared it."""
+
+
+def assess(
+    policy: Policy,
+    catalogues: Sequence[Catalogue],
+    findings: Sequence[Finding],
+    statements: Sequence[Statement],
+    subject: Subject,
+    *,
+    created: dt.date,
+) -> Assessment:
+    """Return the assessment of every clause of the policy's catalogues.
+
+    Args:
+        policy: The policy.
+        catalogues: Its clause catalogues.
+        findings: The findings of its battery.
+        statements: The controller's statements.
+        subject: What was audited.
+        created: The day of the audit, from which its validity counts.
+    """
+    states = tuple(
+        _state(clause, catalogue.id, policy, findings, statements, subject)
+        for catalogue in catalogues
+        for clause in catalogue.clauses
+    )
+    return Assessment(
+        clauses=states,
+        conclusion=conclude(findings, states),
+        attack_classes_not_tested=attack_classes_not_tested(catalogues),
+        limits=limits(subject, findings),
+        triggers=triggers(policy, created),
+        exit_code=exit_code(findings),
+    )
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """Return the exit code of an audit: a signal outweighs everything, then what is required and unresolved."""
+    if any(finding.outcome is Outcome.SIGNAL for finding in findings):
+        return EXIT_SIGNAL
+    unresolved = {Outcome.INCONCLUSIVE, Outcome.INVALID, Outcome.NOT_RUN}
+    if any(finding.required and finding.outcome in unresolved for finding in findings):
+        return EXIT_UNRESOLVED
+    return EXIT_CLEAR
+
+
+def worst(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """Return the worst of some outcomes; None where none of them says anything."""
+    return next((outcome for outcome in WORST_FIRST if outcome in outcomes), None)
+
+
+def _state(
+    clause: Clause,
+    catalogue: str,
+    policy: Policy,
+    findings: Sequence[Finding],
+    statements: Sequence[Statement],
+    subject: Subject,
+) -> ClauseState:
+    speaking = [finding for finding in findings if clause.id in finding.evidence_for]
+    outcome = worst([finding.outcome for finding in speaking])
+    decided = tuple(finding.test for finding in speaking if finding.outcome is outcome)
+    own = [statement for statement in statements if clause.id in statement.clauses]
+    conflict = contradiction(own, findings, subject)
+    state: StatementState | None = None
+    if clause.statement is not None and (own or clause.id in policy.statements):
+        state = StatementState.SUPPLIED if own else StatementState.MISSING
+        if conflict:
+            state = StatementState.CONTRADICTED
+    return ClauseState(
+        clause=clause,
+        catalogue=catalogue,
+        outcome=outcome,
+        decided_by=decided,
+        tests=tuple(finding.test for finding in speaking),
+        statement=state,
+        statement_ids=tuple(statement.id for statement in own),
+        contradiction=conflict,
+        rationale=_rationale(clause, speaking, outcome, decided),
+    )
+
+
+def _rationale(clause: Clause, speaking: Sequence[Finding], outcome: Outcome | None, decided: Sequence[str]) -> str:
+    if clause.kind is ClauseKind.INTERPRETIVE:
+        return "Frames the report; it is printed and not scored."
+    if outcome is not None:
+        return f"The worst outcome among {len(speaking)} tests is {outcome.value}: {', '.join(decided)}."
+    if speaking:
+        return "Every test of the policy that speaks to it was declared not applicable."
+    if clause.tests or clause.attack_classes:
+        classes = f" ({', '.join(clause.attack_classes)})" if clause.attack_classes else ""
+        return f"Not tested: no test of this policy speaks to it{classes}. This report is no evidence about it."
+    return "No test can answer it; it rests on the controller's statement."

@@ -1,0 +1,129 @@
+"""The sentences a report may conclude with: templates with numbers, and no other words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auditor.core.assessment import StatementState
+from auditor.core.finding import Finding, Outcome
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+
+    from auditor.core.assessment import ClauseState
+    from auditor.core.clause import Catalogue
+    from auditor.core.policy import Policy
+    from auditor.core.subject import Subject
+
+FORBIDDEN = (
+    "compliant",
+    "non-compliant",
+    "anonymous",
+    "anonymised",
+    "de-identified",
+    "de-personalised",
+    "certified",
+    "guaranteed",
+    "safe",
+    "GDPR-proof",
+    "passes EDPB",
+    "zero risk",
+)
+"""Words that cannot stand in a conclusion: no test can carry them."""
+
+_NO_SIGNAL = (
+    "For the model and data identified in this report, under the access, knowledge and budget it states, the tests "
+    "listed as run showed no leakage above the declared tolerances: {tests}. This is evidence about those tests only. "
+    "Whether any legal duty is met is for the controller and the supervisory authority to assess."
+)
+_SIGNAL = (
+    "{test} reproduced or distinguished training records beyond its control: {answer} A claim that the likelihood of "
+    "obtaining training data is insignificant is not supported by this evidence for the access tested."
+)
+_CONFIRMED = (
+    "Records of {count} real {noun} came out. A person must decide whether Art. 33 GDPR (notification of a breach) "
+    "applies; its 72 hours may have begun."
+)
+_UNRESOLVED = (
+    "The evidence does not allow a statement either way for {tests}. No conclusion of low likelihood may be drawn "
+    "from the absence of a finding."
+)
+_INVALID = "{tests}: a control failed, so the numbers mean nothing and are shown only for inspection."
+_NOT_RUN = "Asked for and not done: {tests}. This report is no evidence about them."
+_MISSING = "Statements that the policy asks for are missing for {clauses}."
+_CONTRADICTED = "Measured facts disagree with the controller's statements on {clauses}."
+
+_EXFILTRATION = (
+    "\u201cExfiltration\u201d (paragraph 55) is not defined there; this report reads it as training data leaving through "
+    "the declared interface under a budget. Theft of the weights is outside it."
+)
+
+
+def conclude(findings: Sequence[Finding], clauses: Sequence[ClauseState]) -> tuple[str, ...]:
+    """Return the conclusions, the gravest first."""
+    sentences = [
+        _SIGNAL.format(test=finding.test, answer=finding.measurement.answer)
+        for finding in findings
+        if finding.outcome is Outcome.SIGNAL and finding.measurement is not None
+    ]
+    confirmed = max((finding.measurement.confirmed for finding in findings if finding.measurement), default=0)
+    if confirmed:
+        sentences.append(_CONFIRMED.format(count=confirmed, noun="person" if confirmed == 1 else "persons"))
+    for outcome, template in (
+        (Outcome.INVALID, _INVALID),
+        (Outcome.NOT_RUN, _NOT_RUN),
+        (Outcome.INCONCLUSIVE, _UNRESOLVED),
+        (Outcome.NO_SIGNAL, _NO_SIGNAL),
+    ):
+        tests = [finding.test for finding in findings if finding.outcome is outcome]
+        if tests:
+            sentences.append(template.format(tests=", ".join(tests)))
+    for state, template in ((StatementState.CONTRADICTED, _CONTRADICTED), (StatementState.MISSING, _MISSING)):
+        ids = [item.clause.id for item in clauses if item.statement is state]
+        if ids:
+            sentences.append(template.format(clauses=", ".join(ids)))
+    return tuple(sentences)
+
+
+def attack_classes_not_tested(catalogues: Sequence[Catalogue]) -> tuple[str, ...]:
+    """Return the attack classes that the clauses name and that no test here covers, in the clauses' order."""
+    named = [name for catalogue in catalogues for clause in catalogue.clauses for name in clause.attack_classes]
+    return tuple(dict.fromkeys(named))
+
+
+def limits(subject: Subject, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Return what no reader may take from the report."""
+    found = [
+        "Tests show resistance to the attacks they are, and to no others (EDPB Opinion 28/2024, paragraph 55).",
+        "A sample bounds an average or a stratum, not every person; only a census or a formal bound speaks to all.",
+        "The tolerances are the controller's or engineering defaults; no regulator has set a number.",
+        f"The release context ({subject.release_context.value}) is declared by a person and was not inferred.",
+        _EXFILTRATION,
+    ]
+    if subject.controls is None:
+        found.append("No control records were supplied: no excess could be measured.")
+    elif subject.controls_drawn != "at-random-before-training":
+        found.append(
+            "The controls were not declared to be drawn at random before training; members and controls may differ."
+        )
+    if subject.overlap:
+        found.append(f"{len(subject.overlap)} control records also stand among the members and were left out.")
+    if any(finding.outcome is Outcome.NOT_RUN for finding in findings):
+        found.append("Some tests were asked for and not run; what they would have shown is unknown.")
+    return tuple(found)
+
+
+def triggers(policy: Policy, created: dt.date) -> tuple[str, ...]:
+    """Return until when the report may be relied on, and what ends that sooner (rule R15)."""
+    months = created.month - 1 + policy.valid_months
+    year, month = created.year + months // 12, months % 12 + 1
+    until = f"{year:04d}-{month:02d}-{min(created.day, 28):02d}"
+    return (
+        f"Test again by {until}.",
+        "New weights, a new adapter or a further training run.",
+        "A new or changed output measure.",
+        "A wider release than the declared one.",
+        "A published attack on a comparable model.",
+        "An incident.",
+    )

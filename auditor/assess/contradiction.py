@@ -1,0 +1,55 @@
+"""Computes where a measured or declared fact disagrees with a statement."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from auditor.core.assessment import Statement
+    from auditor.core.finding import Finding
+    from auditor.core.subject import Subject
+
+_DEDUPLICATED = re.compile(r"\b(?:was|were|is|are|have been|has been)\s+(?:fully\s+)?de-?duplicated\b", re.IGNORECASE)
+_NO_MEMORY = re.compile(
+    r"\b(?:no|none of the)\s+(?:training\s+)?records?\s+(?:can|could)\s+be\s+extracted\b", re.IGNORECASE
+)
+
+
+def contradiction(statements: Sequence[Statement], findings: Sequence[Finding], subject: Subject) -> str:
+    """Return what disagrees with one of the statements, in words; empty where nothing does."""
+    found = []
+    for statement in statements:
+        if _DEDUPLICATED.search(statement.text) and (most := _most_copies(findings, subject)):
+            found.append(f"Statement '{statement.id}' says the data was deduplicated; {most}.")
+        if _NO_MEMORY.search(statement.text) and (which := _extracted(findings)):
+            found.append(f"Statement '{statement.id}' says that no record can be extracted; {which}.")
+    return " ".join(found)
+
+
+def _most_copies(findings: Sequence[Finding], subject: Subject) -> str:
+    if not subject.members.has_copies:
+        return ""
+    labels = {
+        stratum.label
+        for finding in findings
+        if finding.measurement is not None
+        for stratum in finding.measurement.strata
+        if stratum.by == "copies" and stratum.estimate.n > 0
+    }
+    repeated = sorted(labels - {"1"}, key=lambda label: [int(part) for part in re.findall(r"\d+", label)])
+    if not repeated:
+        return ""
+    return f"the members' own file declares records that stood in training {repeated[-1]} times"
+
+
+def _extracted(findings: Sequence[Finding]) -> str:
+    for finding in findings:
+        measured = finding.measurement
+        if measured is None or measured.statistic != "excess_rate" or measured.estimate is None:
+            continue
+        if measured.estimate.value > 0.0:
+            return f"{finding.test} extracted {measured.estimate.value:.2%} of those tested"
+    return ""
