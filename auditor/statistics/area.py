@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from auditor.statistics._checks import FloatArray
 
 
+_FEW_DISORDERED = 5.0
+"""With fewer records than this on the wrong side the variance seen is a matter of luck; a score interval joins in."""
+
+
 def _placements(values: FloatArray, among: FloatArray) -> FloatArray:
     """Share of `among` below each value, ties counting half."""
     ordered = np.sort(among)
@@ -126,19 +130,21 @@ def auc_interval(
 
     Source:
         DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44:837; clustered by Obuchowski (1997), Biometrics 53:567;
-        logit scale of Pepe (2003). Where no variance can be seen, Newcombe (2006), Stat. Med. 25:559, method 5.
+        logit scale of Pepe (2003). Near 0 and 1, where the variance is seen poorly or
+        not at all, the wider of it and Newcombe (2006), Stat. Med. 25:559, method 5.
     """
     first, second = vector(members, "members", finite=False), vector(controls, "controls", finite=False)
     z = float(ndtri((1.0 + checked_level(level)) / 2.0))
     m_keys, c_keys = _keys(member_clusters, first.size, "members"), _keys(control_clusters, second.size, "controls")
     area, variance, m, n = _obuchowski(first, second, m_keys, c_keys)
+    few = min(m, n) * min(area, 1.0 - area) < _FEW_DISORDERED
+    score_low, score_high = _newcombe_interval(area, m, n, z) if few or variance <= 0.0 else (area, area)
     if variance <= 0.0 or not 0.0 < area < 1.0:
-        low, high = _newcombe_interval(area, m, n, z)
-        return Interval(area, min(low, area), max(high, area), level, "Newcombe method 5")
+        return Interval(area, min(score_low, area), max(score_high, area), level, "Newcombe method 5")
     logit, half = math.log(area / (1.0 - area)), z * math.sqrt(variance) / (area * (1.0 - area))
-    low, high = float(expit(logit - half)), float(expit(logit + half))
-    clustered = member_clusters is not None or control_clusters is not None
-    return Interval(area, low, high, level, "Obuchowski, logit" if clustered else "DeLong, logit")
+    low, high = min(float(expit(logit - half)), score_low), max(float(expit(logit + half)), score_high)
+    method = "DeLong, logit" if member_clusters is None and control_clusters is None else "Obuchowski, logit"
+    return Interval(area, low, high, level, f"{method}, with Newcombe method 5" if few else method)
 
 
 def roc_curve(members: ArrayLike, controls: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -13,6 +13,8 @@ from auditor.statistics.rate_interval import Interval, clopper_pearson, mover_di
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from auditor.statistics._checks import FloatArray
+
 
 class _Sample(NamedTuple):
     successes: float
@@ -20,7 +22,30 @@ class _Sample(NamedTuple):
     effective: float
     """Independent trials worth as much as these, before the correction for few clusters."""
     clusters: int
+    freedom: float
+    """Degrees of freedom of the variance between clusters: one less than as many equal ones would be worth."""
     singletons: bool
+
+
+def _design_effect(successes: FloatArray, trials: FloatArray) -> float:
+    """How many times larger the variance of the pooled rate is than among independent trials.
+
+    Two estimates are made and the larger is taken. The jackknife alone is too small where cluster sizes differ: a rate
+    that is low because large clusters happened to hold no success comes with a variance that is low for the same
+    reason. The correlation within clusters does not share that fault.
+    """
+    k, n, clusters = successes.sum(), trials.sum(), trials.size
+    rate = k / n
+    residual = successes - rate * trials
+    simple = rate * (1.0 - rate) / (n - 1.0)
+    between = (clusters - 1) / clusters * ((residual / (1.0 - trials / n)) ** 2).sum() / n**2
+    heaviest = (trials**2).sum() / n
+    mean_between = (residual**2 / trials).sum() / (clusters - 1)
+    mean_within = (successes * (trials - successes) / trials).sum() / (n - clusters) if n > clusters else 0.0
+    typical = (n - heaviest) / (clusters - 1)
+    total = mean_between + (typical - 1.0) * mean_within
+    correlation = max(0.0, (mean_between - mean_within) / total) if total > 0.0 else 1.0
+    return float(max(between / simple, 1.0 + (heaviest - 1.0) * correlation))
 
 
 def _sample(successes_by_cluster: ArrayLike, trials_by_cluster: ArrayLike) -> _Sample:
@@ -42,15 +67,13 @@ def _sample(successes_by_cluster: ArrayLike, trials_by_cluster: ArrayLike) -> _S
         msg = "no cluster has a trial: a rate needs at least one"
         raise ValueError(msg)
     k, n, clusters = float(successes.sum()), float(trials.sum()), int(trials.size)
+    freedom = n**2 / float((trials**2).sum()) - 1.0
     if bool((trials <= 1.0).all()):
-        return _Sample(k, n, n, clusters, singletons=True)
-    rate = k / n
+        return _Sample(k, n, n, clusters, freedom, singletons=True)
     if k in {0.0, n} or clusters == 1:
-        return _Sample(k, n, min(n, float(clusters)), clusters, singletons=False)
-    between = clusters / (clusters - 1) * float(((successes - rate * trials) ** 2).sum()) / n**2
-    simple = rate * (1.0 - rate) / (n - 1.0)
-    effective = n * simple / between if between > simple else n
-    return _Sample(k, n, min(n, max(1.0, effective)), clusters, singletons=False)
+        return _Sample(k, n, min(n, float(clusters)), clusters, freedom, singletons=False)
+    effective = min(n, max(1.0, n / _design_effect(successes, trials)))
+    return _Sample(k, n, effective, clusters, freedom, singletons=False)
 
 
 def _adjusted(sample: _Sample, level: float) -> float:
@@ -63,7 +86,7 @@ def _adjusted(sample: _Sample, level: float) -> float:
         # No variance was estimated, so there is none to correct: each cluster is one trial.
         return sample.effective
     tail = (1.0 + level) / 2.0
-    ratio = float(stdtrit(max(1.0, sample.trials - 1.0), tail) / stdtrit(sample.clusters - 1.0, tail))
+    ratio = float(stdtrit(max(1.0, sample.trials - 1.0), tail) / stdtrit(max(1.0, sample.freedom), tail))
     return min(sample.trials, max(1.0, sample.effective * ratio**2))
 
 
@@ -82,8 +105,9 @@ def effective_trials(successes_by_cluster: ArrayLike, trials_by_cluster: ArrayLi
         ValueError: If shapes differ, a count is not finite or successes exceed trials, or there is no trial.
 
     Source:
-        Kish (1965), Survey Sampling; linearised variance of a ratio as in Korn & Graubard (1998),
-        Survey Methodology 24:193.
+        Kish (1965), Survey Sampling; variance between clusters as in Korn & Graubard (1998), Survey Methodology 24:193,
+        by the delete-one-cluster jackknife, or from the analysis-of-variance correlation within clusters
+        (Donner 1986, Int. Stat. Rev. 54:67) if that is larger.
     """
     return _sample(successes_by_cluster, trials_by_cluster).effective
 
@@ -104,9 +128,10 @@ def clustered_rate(successes_by_cluster: ArrayLike, trials_by_cluster: ArrayLike
         ValueError: As :func:`effective_trials`, or if the level is out of range.
 
     Source:
-        Korn & Graubard (1998), Survey Methodology 24:193, with the degrees-of-freedom adjustment. Ours: the ends never
-        lie inside those that no success (no failure) among the clusters would give, because a few successes that
-        happen to fall in different clusters do not show that clusters are of many minds.
+        Korn & Graubard (1998), Survey Methodology 24:193, with the degrees-of-freedom adjustment, for which a
+        cluster counts by its size (Kish). Ours: the ends never lie inside those that no success (no failure) among the
+        clusters would give, because a few successes that happen to fall in different clusters do not show that
+        clusters are of many minds.
     """
     checked_level(level)
     sample = _sample(successes_by_cluster, trials_by_cluster)

@@ -160,8 +160,9 @@ def extrapolated_exposure(
         refits: Laws from :func:`skew_normal_refits`, to share them among many canaries; then `rng` is not used.
 
     Returns:
-        -log2 F(canary), at most log2 |R|, with the percentile interval over refits: it holds the error of estimating
-        the law, not the error of choosing it. `rank_below` is the number expected under the law.
+        -log2 F(canary), at most log2 |R|, with the wider of the percentile and the reflected (basic) interval over
+        refits at either end: it holds the error of estimating the law, not the error of choosing it. `rank_below` is
+        the number expected under the law.
 
     Raises:
         ValueError: If the canary is NaN, or an argument is out of range.
@@ -172,14 +173,19 @@ def extrapolated_exposure(
     cap = space_exposure_cap(space_size)
     tail = (1.0 - checked_level(level)) / 2.0
     score = _canary(canary)
+    if score == -math.inf:
+        msg = "the canary's log-perplexity is minus infinity, which no probability has: check its sign"
+        raise ValueError(msg)
     laws = skew_normal_refits(fit, rng, resamples) if refits is None else refits
     if not laws:
         msg = "there are no refits: an interval needs some, leave the argument out to make them"
         raise ValueError(msg)
     raw = -float(skew_normal_log_cdf(score, fit)) / _LOG_2
-    spread = np.minimum([-float(skew_normal_log_cdf(score, law)) / _LOG_2 for law in laws], cap)
+    spread = [-float(skew_normal_log_cdf(score, law)) / _LOG_2 for law in laws]
     low, high = (float(q) for q in np.quantile(spread, [tail, 1.0 - tail]))
     bits = min(raw, cap)
+    # Far out in the tail a fit errs upwards, and refits err so again: the reflected interval makes up for it.
+    low, high = max(0.0, min(low, 2.0 * raw - high)), min(cap, max(high, 2.0 * raw - low))
     share = 2.0**-bits
     return Exposure(
         bits,
