@@ -10,7 +10,13 @@ from scipy.special import gammaincc
 
 from auditor.statistics._checks import checked_level, vector
 from auditor.statistics.rate_interval import clopper_pearson
-from auditor.statistics.skew_normal import SkewNormal, skew_normal_fit, skew_normal_log_cdf, skew_normal_refits
+from auditor.statistics.skew_normal import (
+    SkewNormal,
+    skew_normal_adequacy,
+    skew_normal_fit,
+    skew_normal_log_cdf,
+    skew_normal_refits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +30,7 @@ __all__ = [
     "extrapolated_exposure",
     "fisher_combination",
     "sampled_exposure",
+    "skew_normal_adequacy",
     "skew_normal_fit",
     "skew_normal_log_cdf",
     "skew_normal_refits",

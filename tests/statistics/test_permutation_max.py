@@ -47,7 +47,7 @@ def test_a_single_score_needs_no_adjustment_and_copies_cost_nothing() -> None:
 
 
 def test_best_of_many_scores_is_not_mistaken_for_memorization() -> None:
-    """Six innocent scores of clustered, tied records: the best looks good in a quarter of runs, its p-value does not."""
+    """Six innocent scores of clustered, tied records: the best alone looks good far too often."""
     raw, adjusted = 0, 0
     for seed in range(200):
         rng = np.random.default_rng([5, seed])

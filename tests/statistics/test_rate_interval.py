@@ -147,7 +147,7 @@ def test_mover_never_lies_outside_the_difference_of_ends(first: tuple[int, int],
     ],
 )
 def test_impossible_counts_are_refused(method: object, k: float, n: float, level: float) -> None:
-    with pytest.raises(ValueError, match="trials|level"):
+    with pytest.raises(ValueError, match=r"trials|level"):
         method(k, n, level)  # type: ignore[operator]
 
 
