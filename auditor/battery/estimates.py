@@ -1,0 +1,106 @@
+"""Turns intervals into the estimates of a measurement; shared by the tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from auditor.core.finding import Estimate
+from auditor.statistics.interval import Interval, clustered_difference, clustered_rate
+from auditor.statistics.rates import cluster_permutation_greater, fisher_greater
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+def estimate(interval: Interval, unit: str, n: int) -> Estimate:
+    """Return an interval as an estimate of `n` independent units."""
+    value = float(interval.value)
+    return Estimate(
+        value=value,
+        low=min(float(interval.low), value),
+        high=max(float(interval.high), value),
+        level=interval.level,
+        unit=unit,
+        method=interval.method,
+        n=n,
+    )
+
+
+def by_cluster(flags: NDArray[np.bool_], clusters: NDArray[np.object_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return successes and trials of each cluster, shape [clusters] both."""
+    _, codes = np.unique(clusters.astype(str), return_inverse=True)
+    trials = np.bincount(codes)
+    return np.bincount(codes, weights=flags).astype(np.int64), trials.astype(np.int64)
+
+
+def rate(flags: NDArray[np.bool_], clusters: NDArray[np.object_], level: float) -> Estimate:
+    """Return the share of flagged records, its interval clustered by person or document."""
+    successes, trials = by_cluster(flags, clusters)
+    return estimate(clustered_rate(successes, trials, level), "ratio", len(trials))
+
+
+def excess_rate(
+    members: NDArray[np.bool_],
+    member_clusters: NDArray[np.object_],
+    controls: NDArray[np.bool_],
+    control_clusters: NDArray[np.object_],
+    level: float,
+) -> Estimate:
+    """Return the share among members minus the share among controls (Newcombe, clustered)."""
+    s1, t1 = by_cluster(members, member_clusters)
+    s0, t0 = by_cluster(controls, control_clusters)
+    return estimate(clustered_difference(s1, t1, s0, t0, level), "ratio", min(len(t1), len(t0)))
+
+
+def excess_rate_p(
+    members: NDArray[np.bool_],
+    member_clusters: NDArray[np.object_],
+    controls: NDArray[np.bool_],
+    control_clusters: NDArray[np.object_],
+    rng: np.random.Generator,
+) -> float:
+    """Return the one-sided p-value of no excess: Fisher's exact test, or a permutation of whole clusters."""
+    s1, t1 = by_cluster(members, member_clusters)
+    s0, t0 = by_cluster(controls, control_clusters)
+    if (t1 == 1).all() and (t0 == 1).all():
+        return fisher_greater(int(s1.sum()), len(t1), int(s0.sum()), len(t0))
+    return cluster_permutation_greater(s1, t1, s0, t0, rng)
+
+
+def percent(value: float) -> str:
+    """Return a ratio as a percentage a reader can compare."""
+    if value != 0.0 and abs(value) < 0.0005:
+        return f"{100 * value:.3f} %"
+    return f"{100 * value:.2f} %" if abs(value) < 0.1 else f"{100 * value:.1f} %"
+
+
+def between(found: Estimate) -> str:
+    """Return an interval in words: `value (95 % interval low to high)`."""
+    show = percent if found.unit == "ratio" else lambda value: f"{value:.2f}"
+    unit = "" if found.unit == "ratio" else f" {found.unit}"
+    return f"{show(found.value)}{unit} ({100 * found.level:g} % interval {show(found.low)} to {show(found.high)})"
+
+
+COPIES = ((1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63), (64, 1 << 30))
+"""Bins of how often a record stood in training, first and last count."""
+
+
+def copies_label(first: int, last: int) -> str:
+    """Return how a bin of copies is called."""
+    if first == last:
+        return str(first)
+    return f"{first}+" if last >= 1 << 30 else f"{first}-{last}"
+
+
+def copies_bins(copies: NDArray[np.integer]) -> Sequence[tuple[str, NDArray[np.bool_], float]]:
+    """Return label, selection and middle of every bin of copies that has a record."""
+    found = []
+    for first, last in COPIES:
+        chosen = (copies >= first) & (copies <= last)
+        if chosen.any():
+            found.append((copies_label(first, last), chosen, float(np.median(copies[chosen]))))
+    return found
