@@ -338,6 +338,7 @@ def seal_bundle(bundle: Bundle, signer: Signer) -> None:
     signed = sign_pdf(
         _pdf_of(bundle, html),
         signer,
+        signing_time=now(),
         reason="Memorization audit report",
         name=signer.common_name,
     )

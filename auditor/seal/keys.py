@@ -109,9 +109,13 @@ def generate_key(
         if path.exists():
             msg = f"{path}: there is a key or certificate already"
             raise KeyMaterialError(msg, hint="Choose another folder with --out; keys are never overwritten.")
-    if not 1 <= len(name) <= 64:
-        msg = f"the name of the signer has {len(name)} characters; a certificate takes 1 to 64"
-        raise KeyMaterialError(msg, hint="Give a shorter --name.")
+    size = len(name.encode())
+    if size > 64 or not name.strip() or not name.isprintable():
+        msg = f"the name of the signer has {size} bytes; a certificate takes 1 to 64, printable and not all spaces"
+        raise KeyMaterialError(msg, hint="Give another --name.")
+    if passphrase == b"":
+        msg = "an empty passphrase would leave the key unprotected"
+        raise KeyMaterialError(msg, hint="Set AUDITOR_PASSPHRASE to something, or do not set it.")
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _self_signed(key, name, now, days)
     protection = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
@@ -188,6 +192,7 @@ def load_signer(key_path: Path, certificate_path: Path, passphrase: bytes | None
     if own != certificate.public_key().public_bytes(serialization.Encoding.DER, form):
         msg = f"{key_path}: the key does not belong to the certificate {certificate_path}"
         raise KeyMaterialError(msg, hint="Give the pair that `auditor keygen` wrote together.")
+    _check_usage(certificate, certificate_path)
     _check_dates(certificate, certificate_path, now)
     return Signer(key, certificate)
 
@@ -202,7 +207,7 @@ def _load_key(path: Path, passphrase: bytes | None) -> PrivateKey:
             msg, hint="Make one with `auditor keygen --name NAME`, or name it with --key."
         ) from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        msg = f"{path}: others than its owner can read the signing key"
+        msg = f"{path}: others than its owner can reach the signing key (mode {stat.S_IMODE(mode):04o})"
         raise KeyMaterialError(msg, hint=f"chmod 600 {path}")
     try:
         key = serialization.load_pem_private_key(content, passphrase)
@@ -230,10 +235,35 @@ def _check_kind(key: object, path: Path) -> None:
         raise KeyMaterialError(msg, hint="Use EC P-256 (`auditor keygen`) or RSA of 3072 bits and more.")
 
 
+def _check_usage(certificate: x509.Certificate, path: Path) -> None:
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    if not (usage.digital_signature or usage.content_commitment):
+        msg = f"{path}: the certificate is not one for signatures (its key usage allows none)"
+        raise KeyMaterialError(msg, hint="Use a certificate with digitalSignature or nonRepudiation.")
+
+
+def outside_dates(certificate: x509.Certificate, moment: dt.datetime) -> str:
+    """Return how a moment lies outside a certificate's dates, in words; nothing where it lies inside.
+
+    Args:
+        certificate: The certificate.
+        moment: A time with its zone.
+    """
+    if moment > certificate.not_valid_after_utc:
+        return f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    if moment < certificate.not_valid_before_utc:
+        return f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+    return ""
+
+
 def _check_dates(certificate: x509.Certificate, path: Path, now: dt.datetime) -> None:
-    if now > certificate.not_valid_after_utc:
-        msg = f"{path}: the certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
-        raise KeyMaterialError(msg, hint="Make a new pair with `auditor keygen`, or renew the certificate.")
-    if now < certificate.not_valid_before_utc:
-        msg = f"{path}: the certificate is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
-        raise KeyMaterialError(msg, hint="Check this machine's clock, or wait.")
+    outside = outside_dates(certificate, now)
+    if outside:
+        msg = f"{path}: the certificate {outside}"
+        early = now < certificate.not_valid_before_utc
+        raise KeyMaterialError(
+            msg, hint="Check this machine's clock, or wait." if early else "Make a new pair with `auditor keygen`."
+        )

@@ -1,14 +1,31 @@
-"""PAdES signatures in the PDF, and the check that one signature covers the whole file."""
+"""PAdES signatures in the PDF, and the check that one signature covers every byte of the file.
+
+Traps this module is built around, each with a test:
+
+- after an incremental update a signature is still "valid": only one that covers the entire file counts;
+- asking which changes are harmless takes minutes on a hostile file: the question is never asked;
+- a signature that is moved (signature wrapping) leaves a hole for other content: the hole in the signed ranges has to be
+  the signature and nothing else, byte for byte;
+- a CMS structure has fields that no signature covers: the whole structure has to be the one this module writes.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+
+from auditor.errors import KeyMaterialError
+from auditor.seal.keys import outside_dates
+
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator
 
     from cryptography import x509
@@ -26,32 +43,31 @@ class PdfCheck:
     detail: str
 
 
-def sign_pdf(pdf: bytes, signer: Signer, *, reason: str, name: str) -> bytes:
+def sign_pdf(pdf: bytes, signer: Signer, *, signing_time: dt.datetime, reason: str, name: str) -> bytes:
     """Return the PDF with a PAdES baseline B-B signature that allows no later change.
 
-    The time in it is the machine's: the signer's claim, which nobody vouches for without a time stamp.
-
-    The field is invisible, outside the page box, and not hidden: anything else would break PDF/A-3 or PDF/UA-1.
+    The same PDF, time and EC key give the same bytes. The field is invisible, outside the page box, and not hidden:
+    anything else would break PDF/A-3 or PDF/UA-1.
 
     Args:
         pdf: An unsigned PDF.
         signer: Key and certificate.
+        signing_time: The time of signing, with time zone: the signer's claim, which nobody vouches for without a time
+            stamp.
         reason: Why it is signed.
         name: Who signs.
-    """
-    from asn1crypto import keys as asn1_keys  # noqa: PLC0415  (heavy)
-    from asn1crypto import x509 as asn1_x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
-    from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-    from pyhanko.sign import fields, signers
-    from pyhanko_certvalidator.registry import SimpleCertificateStore  # noqa: PLC0415
 
-    encoding = serialization.Encoding.DER
-    certificate = asn1_x509.Certificate.load(signer.certificate.public_bytes(encoding))
-    key = asn1_keys.PrivateKeyInfo.load(
-        signer.key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    simple = signers.SimpleSigner(signing_cert=certificate, signing_key=key, cert_registry=SimpleCertificateStore())
+    Raises:
+        KeyMaterialError: The certificate is not valid at that time.
+
+    Source: ETSI EN 319 142-1 (PAdES baseline B-B); ISO 32000-2, 12.8.2.2 (certification, no changes permitted).
+    """
+    from pyhanko.sign import fields, signers
+
+    outside = outside_dates(signer.certificate, signing_time)
+    if outside:
+        msg = f"the certificate of {signer.common_name} {outside}; the report cannot be signed at {signing_time:%F}"
+        raise KeyMaterialError(msg, hint="Make a new pair with `auditor keygen` and run the same command again.")
     metadata = signers.PdfSignatureMetadata(
         field_name=FIELD,
         md_algorithm="sha256",
@@ -66,51 +82,171 @@ def sign_pdf(pdf: bytes, signer: Signer, *, reason: str, name: str) -> bytes:
         invis_sig_settings=fields.InvisSigSettings(box_out_of_bounds=True),
         readable_field_name="Signature of the audit report",
     )
+    out = io.BytesIO()
     with _quietly():
-        out = io.BytesIO()
-        writer = IncrementalPdfFileWriter(io.BytesIO(pdf))
-        signers.PdfSigner(metadata, signer=simple, new_field_spec=place).sign_pdf(writer, output=out)
+        _at(signing_time)(metadata, signer=_cms_signer(signer), new_field_spec=place).sign_pdf(_writer(pdf), output=out)
     return out.getvalue()
 
 
-def check_pdf_signature(pdf: bytes, certificate: x509.Certificate) -> PdfCheck:
-    """Return whether exactly one signature, by the key of a certificate, covers the entire file.
+def _at(signing_time: dt.datetime) -> Any:  # noqa: ANN401  (a class of an untyped library)
+    """Return a PDF signer that takes the time it is told instead of the clock's."""
+    from pyhanko.sign import signers
 
-    Changes after signing are not analysed: any is one too many, and the analysis takes minutes on a hostile file.
-    """
+    class At(signers.PdfSigner):  # type: ignore[misc]  # untyped library
+        def init_signing_session(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+            session = super().init_signing_session(*arguments, **options)
+            session.system_time = signing_time
+            return session
+
+    return At
+
+
+def _writer(pdf: bytes) -> Any:  # noqa: ANN401
+    """Return a writer that adds a signature and nothing else: no new metadata, no random file identifier."""
+    from pyhanko.pdf_utils import generic
+    from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+
+    class SignatureOnly(IncrementalPdfFileWriter):  # type: ignore[misc]  # untyped library
+        def _update_meta(self) -> None:
+            """Leave the metadata as the report was rendered with."""
+
+        @classmethod
+        def _handle_id(cls, prev: Any) -> Any:  # noqa: ANN401
+            fresh = generic.ByteStringObject(hashlib.sha256(pdf).digest()[:16])
+            first = prev.trailer["/ID"][0] if "/ID" in prev.trailer else fresh
+            if isinstance(first, generic.TextStringObject):
+                first = generic.ByteStringObject(first.original_bytes)
+            return generic.ArrayObject([first, fresh])
+
+    return SignatureOnly(io.BytesIO(pdf))
+
+
+def _cms_signer(signer: Signer) -> Any:  # noqa: ANN401
+    """Return the PDF library's view of a signer; the private key itself is not handed over."""
+    from pyhanko.sign import signers
+    from pyhanko_certvalidator.registry import SimpleCertificateStore  # noqa: PLC0415  (heavy)
+
+    class Keyed(signers.Signer):  # type: ignore[misc]  # untyped library
+        async def async_sign_raw(self, data: bytes, digest_algorithm: str, dry_run: bool = False) -> bytes:  # noqa: ARG002
+            if isinstance(signer.key, ec.EllipticCurvePrivateKey):
+                return signer.key.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+            return signer.key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+
+    return Keyed(signing_cert=_asn1(signer.certificate), cert_registry=SimpleCertificateStore())
+
+
+def _asn1(certificate: x509.Certificate) -> Any:  # noqa: ANN401
     from asn1crypto import x509 as asn1_x509  # noqa: PLC0415  (heavy)
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
-    from pyhanko.pdf_utils.misc import PdfError
-    from pyhanko.pdf_utils.reader import PdfFileReader
-    from pyhanko.sign.general import SigningError
-    from pyhanko.sign.validation import validate_pdf_signature
-    from pyhanko.sign.validation.errors import SignatureValidationError
-    from pyhanko.sign.validation.status import SignatureCoverageLevel
-    from pyhanko_certvalidator import ValidationContext  # noqa: PLC0415
 
-    trusted = asn1_x509.Certificate.load(certificate.public_bytes(serialization.Encoding.DER))
+    return asn1_x509.Certificate.load(certificate.public_bytes(serialization.Encoding.DER))
+
+
+def check_pdf_signature(pdf: bytes, trusted: x509.Certificate) -> PdfCheck:
+    """Return whether exactly one signature, by a trusted certificate, covers every byte of the file.
+
+    Args:
+        pdf: The file.
+        trusted: The signer's certificate, from the user.
+
+    The certificate is trusted by itself, so no chain is built and nothing is fetched. Its dates are held against the
+    time that the signer claims, since no clock is asked here.
+    """
     try:
         with _quietly():
-            found = list(PdfFileReader(io.BytesIO(pdf), strict=True).embedded_signatures)
-            if len(found) != 1:
-                return PdfCheck(holds=False, detail=f"{len(found)} signatures where there must be exactly one")
-            signature: Any = found[0]
-            signature.compute_integrity_info(skip_diff=True)
-            if signature.evaluate_signature_coverage() != SignatureCoverageLevel.ENTIRE_FILE:
-                return PdfCheck(
-                    holds=False, detail="modified after signing: the signature does not cover the whole file"
-                )
-            if signature.signer_cert.sha256 != trusted.sha256:
-                return PdfCheck(holds=False, detail="signed by another certificate than the trusted one")
-            context = ValidationContext(trust_roots=[trusted], allow_fetching=False)
-            status = validate_pdf_signature(signature, context, skip_diff=True)
-    except (PdfError, SigningError, SignatureValidationError, ValueError, KeyError, TypeError, IndexError) as error:
-        return PdfCheck(holds=False, detail=f"the PDF or its signature cannot be read ({type(error).__name__})")
+            return _check(pdf, trusted)
     except Exception as error:  # noqa: BLE001  (a hostile file can make the parser fail in any way; none of them holds)
         return PdfCheck(holds=False, detail=f"the PDF or its signature cannot be read ({type(error).__name__})")
+
+
+def _check(pdf: bytes, trusted: x509.Certificate) -> PdfCheck:
+    from pyhanko.pdf_utils.reader import PdfFileReader
+    from pyhanko.sign.validation import validate_pdf_signature
+    from pyhanko.sign.validation.settings import KeyUsageConstraints
+    from pyhanko.sign.validation.status import SignatureCoverageLevel
+    from pyhanko_certvalidator import ValidationContext  # noqa: PLC0415  (heavy)
+
+    # (1) exactly one signature
+    found = list(PdfFileReader(io.BytesIO(pdf), strict=True).embedded_signatures)
+    if len(found) != 1:
+        return PdfCheck(holds=False, detail=f"{len(found)} signatures where there must be exactly one")
+    signature: Any = found[0]
+    # (2) the signed ranges are the whole file but the signature itself; before any cryptography, as it is quick
+    if not _covers_all(pdf, signature) or (
+        signature.evaluate_signature_coverage() != SignatureCoverageLevel.ENTIRE_FILE
+    ):
+        return PdfCheck(holds=False, detail="modified after signing: the signature does not cover the entire file")
+    # (3) the signer is the one who is trusted
+    certificate = _asn1(trusted)
+    if signature.signer_cert.dump() != certificate.dump():
+        return PdfCheck(holds=False, detail="signed with another certificate than the trusted one")
+    # (4) the structure around the signature is the one this module writes: no field of it is left to chance
+    if not _only_form(signature, certificate):
+        return PdfCheck(holds=False, detail="modified after signing: the signature's own structure was changed")
+    # (5) the certificate was valid when, by the signer's claim, it was used
+    signed_at = signature.self_reported_timestamp
+    outside = outside_dates(trusted, signed_at) if signed_at else "cannot be dated: the signature names no time"
+    if outside:
+        return PdfCheck(holds=False, detail=f"the certificate {outside}, and the signature is of {signed_at}")
+    # (6) digest and signature fit
+    context = ValidationContext(trust_roots=[certificate], allow_fetching=False, moment=signed_at)
+    usage = KeyUsageConstraints(key_usage={"digital_signature", "non_repudiation"})
+    status = validate_pdf_signature(signature, context, key_usage_settings=usage, skip_diff=True)
     if not (status.intact and status.valid):
         return PdfCheck(holds=False, detail="the digest does not fit: the PDF was changed")
-    return PdfCheck(holds=True, detail="one signature, by the trusted key, over the entire file")
+    if not status.trusted:
+        return PdfCheck(holds=False, detail="the trusted certificate is not one for signatures")
+    return PdfCheck(
+        holds=True, detail=f"one signature, by the trusted key, over the entire file, dated {signed_at:%F %H:%M} UTC"
+    )
+
+
+def _covers_all(pdf: bytes, signature: Any) -> bool:  # noqa: ANN401
+    """Return whether the hole between the two signed ranges is the signature in hexadecimal and nothing else."""
+    ranges = [int(value) for value in signature.byte_range]
+    if len(ranges) != 4 or min(ranges) < 0:
+        return False
+    first, length, second, rest = ranges
+    hole = b"<" + bytes(signature.pkcs7_content).hex().upper().encode() + b">"
+    return first == 0 and second + rest == len(pdf) and pdf[length:second] == hole
+
+
+def _only_form(signature: Any, certificate: Any) -> bool:  # noqa: ANN401
+    """Return whether a signature is a CMS structure of the one form that `sign_pdf` writes, padded with zeros."""
+    from asn1crypto import cms  # noqa: PLC0415  (heavy)
+
+    info = signature.signer_info
+    expected = cms.ContentInfo(
+        {
+            "content_type": "signed_data",
+            "content": cms.SignedData(
+                {
+                    "version": "v1",
+                    "digest_algorithms": [{"algorithm": "sha256"}],
+                    "encap_content_info": {"content_type": "data"},
+                    "certificates": [certificate],
+                    "signer_infos": [
+                        {
+                            "version": "v1",
+                            "sid": cms.SignerIdentifier(
+                                "issuer_and_serial_number",
+                                {"issuer": certificate.issuer, "serial_number": certificate.serial_number},
+                            ),
+                            "digest_algorithm": {"algorithm": "sha256"},
+                            "signed_attrs": info["signed_attrs"].untag(),
+                            "signature_algorithm": _algorithm(certificate),
+                            "signature": info["signature"].native,
+                        }
+                    ],
+                }
+            ),
+        }
+    ).dump()
+    content = bytes(signature.pkcs7_content)
+    return content[: len(expected)] == expected and not any(content[len(expected) :])
+
+
+def _algorithm(certificate: Any) -> dict[str, str]:  # noqa: ANN401
+    return {"algorithm": "sha256_ecdsa" if certificate.public_key.algorithm == "ec" else "sha256_rsa"}
 
 
 def attachments_of(pdf: bytes) -> dict[str, bytes]:
@@ -132,13 +268,12 @@ def attachments_of(pdf: bytes) -> dict[str, bytes]:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Keep the PDF library's log out of the command's output."""
-    logger = logging.getLogger("pyhanko")
-    validator = logging.getLogger("pyhanko_certvalidator")
-    before = logger.level, validator.level
-    logger.setLevel(logging.CRITICAL)
-    validator.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in ("pyhanko", "pyhanko_certvalidator")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before[0])
-        validator.setLevel(before[1])
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
