@@ -90,7 +90,7 @@ class BlindBaselineObserver:
         asked = Parameters.from_plain(need.parameters)
         records, member = [], []
         for dataset in ("members", "controls"):
-            side = list(opened.records(dataset).sample(asked.records, part.seed, 0, part.stop))  # type: ignore[arg-type]
+            side = list(opened.records(dataset).sample(asked.records, part.seed, 0, part.stop))
             records.extend(side)
             member.extend([dataset == "members"] * len(side))
         labels = np.array(member)

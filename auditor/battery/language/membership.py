@@ -128,7 +128,7 @@ class Membership:
             title=self.title,
             statistic=statistic,
             question=self.question,
-            answer=f"The best of {len(names)} scores ({best}) reaches a {shown}; p = {p_value:.2g} against shuffled labels.",
+            answer=f"The best of {len(names)} scores ({best}) reaches: {shown}; p = {p_value:.2g} against shuffled labels.",
             estimate=found,
             control=control,
             excess=excess,

@@ -1,0 +1,48 @@
+"""Renders the report as one HTML file: no script, no request, figures inside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from auditor.core.resources import resource
+from auditor.report.figures import draw, forest
+from auditor.report.view import build_view
+
+if TYPE_CHECKING:
+    from auditor.report.view import ReportInput
+
+
+def render_html(source: ReportInput) -> tuple[str, dict[str, bytes]]:
+    """Return the report and its figures, by file name; the same input always gives the same bytes."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  (heavy)
+
+    figures: dict[str, bytes] = {}
+    for index, finding in enumerate(source.findings, start=1):
+        if finding.measurement is not None:
+            for number, figure in enumerate(finding.measurement.figures, start=1):
+                figures[f"{index}-{number}.svg"] = draw(figure, identity=f"figure-{index}-{number}")
+    overview = forest(source.findings)
+    if overview is not None:
+        figures["forest.svg"] = overview
+    style = resource("templates/report.css").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(resource("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    view: dict[str, Any] = build_view(source)
+    html = environment.get_template("report.html.j2").render(
+        **view,
+        style=style,
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        picture={name.removesuffix(".svg"): _embedded(content) for name, content in figures.items()},
+    )
+    return html, figures
+
+
+def _embedded(svg: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
