@@ -51,7 +51,7 @@ def render_pdf(html: str, attachments: Mapping[str, bytes], *, created: dt.datet
     """
     with tempfile.TemporaryDirectory() as folder, _own_fonts(Path(folder), created):
         try:
-            from weasyprint import HTML, Attachment
+            from weasyprint import CSS, HTML, Attachment
             from weasyprint.text.fonts import FontConfiguration
         except OSError as error:
             msg = f"a system library for PDF is missing ({error})"
