@@ -77,7 +77,7 @@ def parse_json(text: str | bytes) -> Any:  # noqa: ANN401  (any JSON value)
     """Return the JSON value, refusing what two readers could read differently.
 
     Raises:
-        ValueError: The text is not JSON, names a key twice, or holds NaN or infinity.
+        ValueError: The text is not JSON, is nested too deeply, names a key twice, or holds NaN or infinity.
     """
 
     def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -93,4 +93,8 @@ def parse_json(text: str | bytes) -> Any:  # noqa: ANN401  (any JSON value)
         msg = f"'{word}' is not a JSON number"
         raise ValueError(msg)
 
-    return json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
+    try:
+        return json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
+    except RecursionError as error:
+        msg = "nested too deeply"
+        raise ValueError(msg) from error

@@ -30,10 +30,17 @@ def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
 
 
 def sign(payload: bytes, payload_type: str, signer: Signer) -> bytes:
-    """Return an envelope over the payload, in canonical JSON."""
+    """Return an envelope over the payload, in canonical JSON; with an EC key, always the same one.
+
+    Args:
+        payload: The bytes to sign, carried as they are.
+        payload_type: Their media type.
+        signer: Key and certificate. EC keys sign with ECDSA and SHA-256 (RFC 6979), RSA keys with RSASSA-PSS and
+            SHA-256.
+    """
     message = pre_authentication_encoding(payload_type, payload)
     if isinstance(signer.key, ec.EllipticCurvePrivateKey):
-        signature = signer.key.sign(message, ec.ECDSA(hashes.SHA256()))
+        signature = signer.key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
     else:
         salt = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
         signature = signer.key.sign(message, salt, hashes.SHA256())

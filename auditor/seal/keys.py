@@ -166,15 +166,32 @@ def read_certificate(path: Path) -> x509.Certificate:
         KeyMaterialError: It cannot be read or holds no certificate.
     """
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         msg = f"{path}: the certificate cannot be read ({error.strerror or error})"
-        raise KeyMaterialError(
-            msg, hint="Give the signer's certificate (PEM), as `auditor keygen` writes it."
-        ) from error
+        hint = "Give the signer's certificate (PEM), as `auditor keygen` writes it."
+        raise KeyMaterialError(msg, hint=hint) from error
+    return parse_certificate(content, str(path))
+
+
+def parse_certificate(content: bytes, where: str) -> x509.Certificate:
+    """Return the certificate in PEM text.
+
+    Args:
+        content: The text.
+        where: Where it was read, for the message.
+
+    Raises:
+        KeyMaterialError: It holds no certificate, or more than one: which is meant would be a guess.
+    """
+    try:
+        (certificate,) = x509.load_pem_x509_certificates(content)
     except ValueError as error:
-        msg = f"{path}: not a certificate in PEM form"
-        raise KeyMaterialError(msg, hint="It begins with -----BEGIN CERTIFICATE-----.") from error
+        msg = f"{where}: not one certificate in PEM form"
+        raise KeyMaterialError(
+            msg, hint="It begins with -----BEGIN CERTIFICATE-----, and there is only one."
+        ) from error
+    return certificate
 
 
 def load_signer(key_path: Path, certificate_path: Path, passphrase: bytes | None, *, now: dt.datetime) -> Signer:

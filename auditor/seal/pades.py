@@ -18,6 +18,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 
@@ -27,8 +28,6 @@ from auditor.seal.keys import outside_dates
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator
-
-    from cryptography import x509
 
     from auditor.seal.keys import Signer
 
@@ -139,6 +138,18 @@ def _asn1(certificate: x509.Certificate) -> Any:  # noqa: ANN401
     from asn1crypto import x509 as asn1_x509  # noqa: PLC0415  (heavy)
 
     return asn1_x509.Certificate.load(certificate.public_bytes(serialization.Encoding.DER))
+
+
+def signer_of(pdf: bytes) -> x509.Certificate | None:
+    """Return the certificate that a PDF says it was signed with, unverified; None where it says nothing readable."""
+    from pyhanko.pdf_utils.reader import PdfFileReader
+
+    try:
+        with _quietly():
+            (signature,) = PdfFileReader(io.BytesIO(pdf), strict=True).embedded_signatures
+            return x509.load_der_x509_certificate(signature.signer_cert.dump())
+    except Exception:  # noqa: BLE001  (a hostile file can make the parser fail in any way)
+        return None
 
 
 def check_pdf_signature(pdf: bytes, trusted: x509.Certificate) -> PdfCheck:

@@ -52,6 +52,7 @@ def read_statement(payload: bytes, payload_type: str) -> tuple[dict[str, str], d
         statement = parse_json(payload)
         kinds = (statement["_type"], statement["predicateType"])
         subjects = [(item["name"], item["digest"]["sha256"]) for item in statement["subject"]]
+        digests = dict(subjects)
         predicate = dict(statement["predicate"])
     except (ValueError, KeyError, TypeError) as error:
         msg = f"the payload is not an in-toto statement ({error})"
@@ -59,7 +60,6 @@ def read_statement(payload: bytes, payload_type: str) -> tuple[dict[str, str], d
     if kinds != (STATEMENT_TYPE, PREDICATE_TYPE):
         msg = f"statement and predicate are of the types {kinds}, which this version does not know"
         raise IntegrityError(msg, hint="Use the version of auditor that the report names.")
-    digests = dict(subjects)
     if len(digests) != len(subjects):
         msg = "the statement names a subject twice"
         raise IntegrityError(msg, hint="This is not a seal of this tool.")

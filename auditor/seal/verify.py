@@ -3,7 +3,8 @@
 Of a bundle:
  (1) the seal's signature was made with the trusted key; the key comes from the user, never from the bundle
  (2) the payload is an in-toto statement of a known type
- (3) the digest of every subject fits: manifest and report by their bytes, the model by what subject.json says
+ (3) the digest of every subject fits: manifest and report by their bytes, the model by what subject.json says; and what
+     the statement says was asked and found is what the files say
  (4) nothing is missing, added or changed; what is withheld is restricted, and named
  (5) the Merkle root of every observation, made again from its records, is the one in its record and in the manifest
  (6) the PDF carries one signature over the entire file, by the trusted key, and its attachments are the bundle's files
@@ -11,23 +12,34 @@ Of a bundle:
  (8) the assessment, made again from findings, statements and clauses, is the same bytes
  (9) the report, rendered again, is the same bytes
 Steps 1 to 6 need no plug-in and no model; 7 needs the tests at their versions, 9 the same templates. None uses the
-network.
+network. Every step runs and is reported, whatever became of those before it; only where the folder holds links, pipes or
+devices are 5 to 9 left out, because they would open them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from auditor.core.record import parse_json
 from auditor.errors import AuditorError, IntegrityError
-from auditor.evidence.bundle import MANIFEST, OBSERVATIONS, PDF, SEAL, SIGNER, SUBJECT
-from auditor.evidence.manifest import Manifest, check_manifest, read_manifest
+from auditor.evidence.bundle import (
+    ASSESSMENT,
+    FINDINGS,
+    OBSERVATIONS,
+    PDF,
+    PLAN,
+    POLICY,
+    SEAL,
+    SIGNER,
+    SUBJECT,
+)
+from auditor.evidence.manifest import Manifest, check_manifest, contents_of, read_manifest, read_regular
 from auditor.evidence.shards import observation_root
-from auditor.evidence.table import ObservedTable
+from auditor.evidence.table import RECORD_FILE, ObservedTable
 from auditor.seal.dsse import open_envelope, signature_holds
-from auditor.seal.keys import describe_signer, fingerprint, read_certificate
-from auditor.seal.pades import attachments_of, check_pdf_signature
+from auditor.seal.keys import describe_signer, fingerprint, parse_certificate
+from auditor.seal.pades import attachments_of, check_pdf_signature, signer_of
 from auditor.seal.statement import FILES, MODEL, read_statement
 
 if TYPE_CHECKING:
@@ -35,6 +47,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography import x509
+
+ATTACHED = frozenset({FINDINGS, ASSESSMENT})
+"""What every report carries as attachments, whatever else it carries."""
+
+_SHOWN = 5
+"""Problems named in one line; the rest is counted."""
 
 
 class Step(NamedTuple):
@@ -55,166 +73,251 @@ class Recompute(NamedTuple):
     rendered: Callable[[], Mapping[str, bytes]]
 
 
-def verify_bundle(bundle: Path, trusted: x509.Certificate | None, again: Recompute) -> tuple[Step, ...]:
-    """Return the steps of a bundle's verification; later steps run even where an earlier one fails."""
-    steps = [_signature(bundle, trusted)]
-    statement, digests = _statement(bundle)
-    steps.append(statement)
-    steps.append(_subjects(bundle, digests))
-    manifest, listed = _manifest(bundle)
-    steps.append(manifest)
-    steps.append(_roots(bundle, listed))
-    steps.append(_pdf(bundle, trusted))
-    for number, (name, needs, made) in enumerate(
-        (
-            ("measure again", "the tests at their versions", again.measured),
-            ("assess again", "policy and clauses of the bundle", again.assessed),
-            ("render again", "the templates of this version", again.rendered),
-        ),
-        start=7,
-    ):
-        steps.append(_repeat(bundle, Step(number, name, False, "", needs), made))
+def verify_bundle(bundle: Path, trusted: x509.Certificate | None, again: Recompute | None = None) -> tuple[Step, ...]:
+    """Return the nine steps of a bundle's verification.
+
+    Args:
+        bundle: Folder of the bundle.
+        trusted: The signer's certificate, from the user. None: steps 1 and 6 can say what is consistent, and do not
+            hold.
+        again: The stages to repeat. None: steps 7 to 9 are not done, and do not hold.
+    """
+    steps = list(verify_seal(bundle, trusted))
+    if contents_of(bundle).others:
+        unsafe = "not done: the folder holds links, pipes or devices, which are never opened"
+        steps += [_step(number, name, needs, _refuse(unsafe)) for number, name, needs in _REST]
+        return tuple(steps)
+    made = (again.measured, again.assessed, again.rendered) if again else (None, None, None)
+    checks = [
+        lambda: _roots(bundle),
+        lambda: _pdf(bundle, trusted),
+        *(_repeat(bundle, stage) if stage else _refuse("not done: nothing to repeat it with") for stage in made),
+    ]
+    steps += [_step(*row, check) for row, check in zip(_REST, checks, strict=True)]
     return tuple(steps)
 
 
-def _read(bundle: Path, name: str) -> bytes:
-    try:
-        return (bundle / name).read_bytes()
-    except OSError as error:
-        msg = f"{name} is missing ({error.strerror or error})"
-        raise IntegrityError(msg) from error
+_REST = (
+    (5, "Merkle roots of the evidence", "nothing"),
+    (6, "signature and attachments of the PDF", "the signer's certificate"),
+    (7, "measure again", "the tests at their versions"),
+    (8, "assess again", "policy and clauses of the bundle"),
+    (9, "render again", "the templates of this version"),
+)
 
 
-def _signature(bundle: Path, trusted: x509.Certificate | None) -> Step:
-    step = Step(1, "signature of the seal", False, "", "the signer's certificate")
-    try:
-        envelope = _read(bundle, SEAL)
-        if trusted is not None:
-            held = signature_holds(envelope, trusted)
-            detail = f"by {describe_signer(trusted)}" if held else "not made with the trusted key, or changed since"
-            return step._replace(held=held, detail=detail)
-        own = read_certificate(bundle / SIGNER)
-        consistent = "consistent with" if signature_holds(envelope, own) else "NOT made with"
-        detail = (
-            f"{consistent} the bundle's own certificate ({fingerprint(own)}), but the signer is not trusted: "
-            "give the signer's certificate with --trust"
-        )
-        return step._replace(detail=detail)
-    except AuditorError as error:
-        return step._replace(detail=error.message)
+def verify_seal(bundle: Path, trusted: x509.Certificate | None) -> tuple[Step, ...]:
+    """Return steps 1 to 4: whose seal it is, and that every byte of every file is under it.
 
-
-def _statement(bundle: Path) -> tuple[Step, dict[str, str]]:
-    step = Step(2, "statement", False, "", "nothing")
-    try:
-        payload, kind, _ = open_envelope(_read(bundle, SEAL))
-        digests, predicate = read_statement(payload, kind)
-    except AuditorError as error:
-        return step._replace(detail=error.message), {}
-    said = f"in-toto statement by auditor {predicate.get('auditor', '?')}, {predicate.get('created', '?')}"
-    return step._replace(held=True, detail=said), digests
-
-
-def _subjects(bundle: Path, digests: Mapping[str, str]) -> Step:
-    step = Step(3, "digests of what is sealed", False, "", "nothing")
-    wrong = []
-    try:
-        if set(digests) != {*FILES, MODEL}:
-            wrong.append(f"the statement is about {sorted(digests) or 'nothing'}")
-        wrong += [
-            name
-            for name in FILES
-            if name in digests and hashlib.sha256(_read(bundle, name)).hexdigest() != digests[name]
-        ]
-        model = parse_json(_read(bundle, SUBJECT))["model"]["digest"]
-        if digests.get(MODEL) != model:
-            wrong.append("model (subject.json names another)")
-    except (AuditorError, ValueError, KeyError, TypeError) as error:
-        return step._replace(detail=str(error))
-    if wrong:
-        return step._replace(detail=f"do not fit: {', '.join(wrong)}")
-    return step._replace(held=True, detail=f"{', '.join(FILES)} and the model fit")
-
-
-def _manifest(bundle: Path) -> tuple[Step, Manifest | None]:
-    step = Step(4, "completeness", False, "", "nothing")
-    try:
-        manifest = read_manifest(bundle)
-    except AuditorError as error:
-        return step._replace(detail=error.message), None
-    problems, withheld = check_manifest(bundle, manifest)
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        return step._replace(detail="; ".join(problems[:5]) + more), manifest
-    kept = f", {len(withheld)} restricted files withheld" if withheld else ", nothing withheld"
-    return step._replace(held=True, detail=f"{len(manifest.entries)} files as listed{kept}"), manifest
-
-
-def _roots(bundle: Path, manifest: Manifest | None) -> Step:
-    step = Step(5, "Merkle roots of the evidence", False, "", "nothing")
-    if manifest is None:
-        return step._replace(detail=f"{MANIFEST} cannot be read")
-    try:
-        for identity, expected in manifest.merkle_roots.items():
-            table = ObservedTable(bundle / OBSERVATIONS / identity)
-            found = observation_root(table.folder, table.record.shards)
-            if not found == expected == table.record.merkle_root:
-                return step._replace(detail=f"observation {identity[:16]}: the records do not lead to the root")
-            if table.record.observation.identity() != identity or table.record.id != identity:
-                return step._replace(detail=f"observation {identity[:16]}: its name is not its digest")
-    except AuditorError as error:
-        return step._replace(detail=error.message)
-    return step._replace(held=True, detail=f"{len(manifest.merkle_roots)} observations lead to their roots")
-
-
-def _pdf(bundle: Path, trusted: x509.Certificate | None) -> Step:
-    step = Step(6, "signature and attachments of the PDF", False, "", "the signer's certificate")
-    try:
-        pdf = _read(bundle, PDF)
-        certificate = trusted or read_certificate(bundle / SIGNER)
-        check = check_pdf_signature(pdf, certificate)
-        if not check.holds:
-            return step._replace(detail=check.detail)
-        attached = attachments_of(pdf)
-        different = [name for name, content in attached.items() if _read(bundle, name) != content]
-    except (AuditorError, ValueError) as error:
-        return step._replace(detail=str(error))
-    if different or not attached:
-        return step._replace(detail=f"attachments differ from the bundle: {', '.join(different) or 'there are none'}")
-    whose = "" if trusted else " (the bundle's own certificate: NOT trusted)"
-    held = trusted is not None
-    return step._replace(held=held, detail=f"{check.detail}{whose}; {len(attached)} attachments are the bundle's files")
-
-
-def _repeat(bundle: Path, step: Step, made: Callable[[], Mapping[str, bytes]]) -> Step:
-    try:
-        files = made()
-        different = [name for name, content in files.items() if _read(bundle, name) != content]
-    except AuditorError as error:
-        return step._replace(detail=error.message)
-    except Exception as error:  # noqa: BLE001  (a damaged bundle can break a pure stage in any way; none of them holds)
-        return step._replace(detail=f"cannot be repeated ({type(error).__name__}: {error})")
-    if different:
-        return step._replace(detail=f"gives other bytes: {', '.join(different)}")
-    return step._replace(held=True, detail=f"{', '.join(files)}: the same bytes")
+    Args:
+        bundle: Folder of the bundle.
+        trusted: The signer's certificate, from the user.
+    """
+    return (
+        _step(1, "signature of the seal", "the signer's certificate", lambda: _signature(bundle, trusted)),
+        _step(2, "statement", "nothing", lambda: _statement(bundle)),
+        _step(3, "digests of what is sealed", "nothing", lambda: _subjects(bundle)),
+        _step(4, "completeness", "nothing", lambda: _complete(bundle)),
+    )
 
 
 def verify_pdf(path: Path, trusted: x509.Certificate | None) -> tuple[Step, ...]:
-    """Return the steps of a verification of the PDF alone: its signature, and the digests of what is attached."""
-    first = Step(1, "signature of the PDF", False, "", "the signer's certificate")
-    second = Step(2, "attachments", False, "", "nothing")
+    """Return the steps of a verification of the PDF alone: its signature, and the digests of what is attached.
+
+    Args:
+        path: The PDF.
+        trusted: The signer's certificate, from the user.
+    """
+    return (
+        _step(1, "signature of the PDF", "the signer's certificate", lambda: _pdf_signature(path, trusted)),
+        _step(2, "attachments", "the signer's certificate", lambda: _pdf_attachments(path, trusted)),
+    )
+
+
+def _step(number: int, name: str, needs: str, check: Callable[[], str]) -> Step:
+    """Return a step that holds with what the check says, or does not hold with why it raised."""
     try:
-        pdf = path.read_bytes()
-    except OSError as error:
-        return (first._replace(detail=f"cannot be read ({error.strerror or error})"),)
+        return Step(number, name, True, _one_line(check()), needs)
+    except AuditorError as error:
+        return Step(number, name, False, _one_line(error.message), needs)
+    except Exception as error:  # noqa: BLE001  (a hostile file can break a reader in any way; none of them holds)
+        return Step(number, name, False, _one_line(f"cannot be checked ({type(error).__name__}: {error})"), needs)
+
+
+def _one_line(text: str) -> str:
+    """Return a text on one line: a file name in a hostile bundle may hold anything a terminal would obey."""
+    shown = "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text)
+    return shown if len(shown) <= 2000 else shown[:2000] + " ..."
+
+
+def _refuse(reason: str) -> Callable[[], str]:
+    def check() -> str:
+        raise IntegrityError(reason)
+
+    return check
+
+
+def _signature(bundle: Path, trusted: x509.Certificate | None) -> str:
+    envelope = read_regular(bundle / SEAL)
+    if trusted is not None:
+        if signature_holds(envelope, trusted):
+            return f"by {describe_signer(trusted)}"
+        msg = "not made with the trusted key, or changed since"
+        raise IntegrityError(msg)
+    own = parse_certificate(read_regular(bundle / SIGNER), SIGNER)
+    consistent = "consistent with" if signature_holds(envelope, own) else "NOT made with"
+    msg = f"{consistent} the bundle's own certificate ({fingerprint(own)}), but the signer is NOT trusted: "
+    raise IntegrityError(msg + "give the signer's certificate with --trust")
+
+
+def _statement(bundle: Path) -> str:
+    predicate = _read_statement(bundle)[1]
+    return f"in-toto statement by auditor {predicate.get('auditor', '?')}, {predicate.get('created', '?')}"
+
+
+def _read_statement(bundle: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    payload, kind, _ = open_envelope(read_regular(bundle / SEAL))
+    return read_statement(payload, kind)
+
+
+def _subjects(bundle: Path) -> str:
+    digests, predicate = _read_statement(bundle)
+    wrong = []
+    if set(digests) != {*FILES, MODEL}:
+        wrong.append(f"the statement is about {sorted(digests) or 'nothing'}")
+    wrong += [name for name in FILES if name in digests and _sha256(bundle, name) != digests[name]]
+    if digests.get(MODEL) != parse_json(read_regular(bundle / SUBJECT))["model"]["digest"]:
+        wrong.append("model (subject.json names another)")
+    wrong += [f"the statement's '{key}'" for key in _false_claims(bundle, predicate)]
+    if wrong:
+        msg = f"do not fit: {', '.join(wrong)}"
+        raise IntegrityError(msg)
+    return f"{', '.join(FILES)} and the model fit, and so do policy, plan and outcomes"
+
+
+def _false_claims(bundle: Path, predicate: Mapping[str, Any]) -> list[str]:
+    """Return the fields of the predicate that say something else than the files do."""
+    findings = parse_json(read_regular(bundle / FINDINGS))
+    told = {
+        "policy": (predicate["policy"]["sha256"], _sha256(bundle, POLICY)),
+        "plan": (predicate["plan"], _sha256(bundle, PLAN)),
+        "outcomes": (predicate["outcomes"], {finding["test"]: finding["outcome"] for finding in findings}),
+        "exit_code": (predicate["exit_code"], parse_json(read_regular(bundle / ASSESSMENT))["exit_code"]),
+    }
+    return [key for key, (said, is_so) in told.items() if said != is_so]
+
+
+def _sha256(bundle: Path, name: str) -> str:
+    return hashlib.sha256(read_regular(bundle / name)).hexdigest()
+
+
+def _complete(bundle: Path) -> str:
+    manifest = read_manifest(bundle)
+    problems, withheld = check_manifest(bundle, manifest)
+    if problems:
+        raise IntegrityError(_some(problems))
+    kept = f", {len(withheld)} restricted withheld: {_some(withheld)}" if withheld else ", nothing withheld"
+    return f"{len(manifest.entries)} files as listed{kept}"
+
+
+def _some(items: list[str]) -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return "; ".join(items[:_SHOWN]) + more
+
+
+def _roots(bundle: Path) -> str:
+    manifest = read_manifest(bundle)
+    if _observations(manifest) != set(manifest.merkle_roots):
+        msg = "the observations listed and those with a root are not the same"
+        raise IntegrityError(msg)
+    for identity, expected in manifest.merkle_roots.items():
+        table = ObservedTable(bundle / OBSERVATIONS / identity)
+        if not observation_root(table.folder, table.record.shards) == expected == table.record.merkle_root:
+            msg = f"observation {identity[:16]}: the records do not lead to the root"
+            raise IntegrityError(msg)
+        if table.record.observation.identity() != identity or table.record.id != identity:
+            msg = f"observation {identity[:16]}: its name is not its digest"
+            raise IntegrityError(msg)
+    return f"{len(manifest.merkle_roots)} observations lead to their roots"
+
+
+def _observations(manifest: Manifest) -> set[str]:
+    """Return the names of the finished observations that a manifest lists."""
+    split = (entry.path.split("/") for entry in manifest.entries)
+    return {parts[1] for parts in split if len(parts) == 3 and (parts[0], parts[2]) == (OBSERVATIONS, RECORD_FILE)}
+
+
+def _pdf(bundle: Path, trusted: x509.Certificate | None) -> str:
+    pdf = read_regular(bundle / PDF)
+    certificate = trusted or parse_certificate(read_regular(bundle / SIGNER), SIGNER)
+    check = check_pdf_signature(pdf, certificate)
+    if not check.holds:
+        raise IntegrityError(check.detail)
+    attached = attachments_of(pdf)
+    missing = sorted(ATTACHED - attached.keys())
+    if missing:
+        msg = f"not attached: {', '.join(missing)}"
+        raise IntegrityError(msg)
+    listed = {entry.path for entry in read_manifest(bundle).entries}
+    different = [name for name, content in attached.items() if not _same(bundle, name, content, listed)]
+    if different:
+        msg = f"attachments differ from the bundle: {', '.join(different)}"
+        raise IntegrityError(msg)
+    said = f"{check.detail}; {len(attached)} attachments are the bundle's files"
     if trusted is None:
-        first = first._replace(detail="the signer is not trusted: give the signer's certificate with --trust")
-    else:
+        msg = f"{said}; but the certificate is the bundle's own: the signer is NOT trusted"
+        raise IntegrityError(msg)
+    return said
+
+
+def _same(bundle: Path, name: str, content: bytes, listed: set[str]) -> bool:
+    """Return whether an attachment is a file of the bundle; its name opens no file that the manifest does not list."""
+    return name in listed and read_regular(bundle / name) == content
+
+
+def _repeat(bundle: Path, made: Callable[[], Mapping[str, bytes]]) -> Callable[[], str]:
+    def check() -> str:
+        files = made()
+        different = [name for name, content in files.items() if read_regular(bundle / name) != content]
+        if different or not files:
+            msg = f"gives other bytes: {', '.join(different)}" if different else "gives nothing to compare"
+            raise IntegrityError(msg)
+        return f"{', '.join(files)}: the same bytes"
+
+    return check
+
+
+def _pdf_signature(path: Path, trusted: x509.Certificate | None) -> str:
+    pdf = _read_pdf(path)
+    if trusted is not None:
         check = check_pdf_signature(pdf, trusted)
-        first = first._replace(held=check.holds, detail=check.detail)
+        if check.holds:
+            return check.detail
+        raise IntegrityError(check.detail)
+    own = signer_of(pdf)
+    if own is None or not check_pdf_signature(pdf, own).holds:
+        msg = "does not even hold for the certificate in the file; give the signer's certificate with --trust"
+        raise IntegrityError(msg)
+    msg = f"consistent with the certificate in the file ({fingerprint(own)}), but the signer is NOT trusted: "
+    raise IntegrityError(msg + "give the signer's certificate with --trust")
+
+
+def _pdf_attachments(path: Path, trusted: x509.Certificate | None) -> str:
+    pdf = _read_pdf(path)
+    if trusted is None or not check_pdf_signature(pdf, trusted).holds:
+        msg = "not read: nobody trusted has signed them"
+        raise IntegrityError(msg)
+    attached = attachments_of(pdf)
+    missing = sorted(ATTACHED - attached.keys())
+    if missing:
+        msg = f"not attached: {', '.join(missing)}"
+        raise IntegrityError(msg)
+    return ", ".join(f"{name} {hashlib.sha256(content).hexdigest()}" for name, content in attached.items())
+
+
+def _read_pdf(path: Path) -> bytes:
     try:
-        attached = attachments_of(pdf)
-    except ValueError as error:
-        return first, second._replace(detail=str(error))
-    listed = ", ".join(f"{name} {hashlib.sha256(content).hexdigest()[:16]}" for name, content in attached.items())
-    return first, second._replace(held=bool(attached), detail=listed or "there are none")
+        return path.read_bytes()
+    except OSError as error:
+        msg = f"{path}: cannot be read ({error.strerror or error})"
+        raise IntegrityError(msg) from error
