@@ -37,9 +37,10 @@ _NO_SIGNAL = (
     "listed as run showed no leakage above the declared tolerances: {tests}. This is evidence about those tests only. "
     "Whether any legal duty is met is for the controller and the supervisory authority to assess."
 )
-_SIGNAL = (
-    "{test} reproduced or distinguished training records beyond its control: {answer} A claim that the likelihood of "
-    "obtaining training data is insignificant is not supported by this evidence for the access tested."
+_SIGNAL = "{test} reproduced or distinguished training records beyond its control: {answer}"
+_NOT_SUPPORTED = (
+    "A claim that the likelihood of obtaining training data is insignificant is not supported by this evidence for the "
+    "access tested."
 )
 _CONFIRMED = (
     "Records of {count} real {noun} came out. A person must decide whether Art. 33 GDPR (notification of a breach) "
@@ -67,6 +68,8 @@ def conclude(findings: Sequence[Finding], clauses: Sequence[ClauseState]) -> tup
         for finding in findings
         if finding.outcome is Outcome.SIGNAL and finding.measurement is not None
     ]
+    if sentences:
+        sentences.append(_NOT_SUPPORTED)
     confirmed = max((finding.measurement.confirmed for finding in findings if finding.measurement), default=0)
     if confirmed:
         sentences.append(_CONFIRMED.format(count=confirmed, noun="person" if confirmed == 1 else "persons"))

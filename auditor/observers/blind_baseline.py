@@ -152,9 +152,8 @@ def _bag_of_words() -> Any:  # noqa: ANN401  (scikit-learn has no types)
     from sklearn.naive_bayes import MultinomialNB
     from sklearn.pipeline import make_pipeline
 
-    return make_pipeline(
-        CountVectorizer(min_df=2, max_features=FEATURES, token_pattern=r"(?u)\b\w+\b|\S"), MultinomialNB()
-    )
+    words = r"(?u)\b\w+\b|\S"
+    return make_pipeline(CountVectorizer(min_df=2, max_features=FEATURES, token_pattern=words), MultinomialNB())
 
 
 def _character_ngrams(seed: int) -> Any:  # noqa: ANN401

@@ -22,7 +22,7 @@ from auditor.statistics.exposure import (
     fisher_combination,
     sampled_exposure,
 )
-from auditor.statistics.interval import hodges_lehmann, median_interval
+from auditor.statistics.interval import Interval, hodges_lehmann, median_interval
 from auditor.statistics.power import smallest_detectable_exposure
 from auditor.statistics.skew_normal import SkewNormal, skew_normal_adequacy, skew_normal_fit, skew_normal_refits
 
@@ -119,8 +119,8 @@ class ExposureTest:
             "planted": np.array([item.exposure.bits for item in planted]),
             "control": np.array([item.exposure.bits for item in control]),
         }
-        found = estimate(median_interval(bits["planted"], level), "bit", len(planted))
-        chance = estimate(median_interval(bits["control"], level), "bit", len(control))
+        found = estimate(_median(planted, level), "bit", len(planted))
+        chance = estimate(_median(control, level), "bit", len(control))
         excess = estimate(
             hodges_lehmann(bits["planted"], bits["control"], level), "bit", min(len(planted), len(control))
         )
@@ -285,6 +285,19 @@ def _power(planted: int, level: float) -> Power:
     return Power(smallest_effect=effect, unit="bit", probability=PROBABILITY, statement=statement, least=20)
 
 
+def _median(items: Sequence[Ranked], level: float) -> Interval:
+    """Return the median exposure of some canaries with a distribution-free interval.
+
+    Too few for one at this level (fewer than six at 95 %): the range of the canaries' own intervals, which is what is known.
+    """
+    bits = np.array([item.exposure.bits for item in items])
+    if 1.0 - 0.5 ** (len(items) - 1) >= level:
+        return median_interval(bits, level)
+    low = min(item.exposure.low for item in items)
+    high = max(item.exposure.high for item in items)
+    return Interval(float(np.median(bits)), low, high, level, f"range of the intervals of {len(items)} canaries")
+
+
 def _tiers(ranked: Sequence[Ranked]) -> list[tuple[int, list[Ranked]]]:
     planted = [item for item in ranked if item.planted]
     return [
@@ -296,13 +309,12 @@ def _tiers(ranked: Sequence[Ranked]) -> list[tuple[int, list[Ranked]]]:
 def _strata(ranked: Sequence[Ranked], control: Estimate, level: float) -> list[Stratum]:
     strata = []
     for times, items in _tiers(ranked):
-        bits = np.array([item.exposure.bits for item in items])
         near = sum(item.exposure.bits >= item.cap - 1.0 for item in items)
         strata.append(
             Stratum(
                 by="repetitions",
                 label=f"planted {times} times" if times > 1 else "planted once",
-                estimate=estimate(median_interval(bits, level), "bit", len(items)),
+                estimate=estimate(_median(items, level), "bit", len(items)),
                 control=control,
                 note=f"{near} of {len(items)} within one bit of the limit",
             )
@@ -312,9 +324,9 @@ def _strata(ranked: Sequence[Ranked], control: Estimate, level: float) -> list[S
 
 def _figure(ranked: Sequence[Ranked], control: Sequence[Ranked], level: float) -> Figure:
     tiers = _tiers(ranked)
-    medians = [median_interval(np.array([item.exposure.bits for item in items]), level) for _, items in tiers]
+    medians = [_median(items, level) for _, items in tiers]
     x = tuple(float(times) for times, _ in tiers)
-    chance = median_interval(np.array([item.exposure.bits for item in control]), level)
+    chance = _median(control, level)
     cap = max(item.cap for item in ranked)
     spread = (min(x), max(x)) if len(x) > 1 else (x[0] / 1.5, x[0] * 1.5)
     series = [

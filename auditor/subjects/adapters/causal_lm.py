@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 LOGIT_BYTES = 256 << 20
 """Memory for the logits of one batch on a CPU, byte; the batch is sized to it."""
-LARGEST_BATCH = 8192
-"""Padded tokens in one batch, whatever the memory."""
+LARGEST_BATCH = 2048
+"""Padded tokens in one batch, whatever the memory: more no longer fit a processor's cache and are slower."""
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 _DEFAULT_CONTEXT = 2048
 

@@ -1,0 +1,154 @@
+"""Membership: the scores, the family of scores, the gates, and false alarms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tables import MemoryTable, measuring, score_tables, text_columns
+
+from auditor.battery.language.membership import TEST
+from auditor.battery.language.membership_scores import lowest_mean, mean_logprob, read_scores, standardized
+from auditor.errors import UnsupportedError
+
+RNG = np.random.default_rng
+
+
+def measure(evidence, facts=None, **parameters):
+    return TEST.measure(TEST.parameters(permutations=199, **parameters), evidence, facts or measuring())
+
+
+def test_worked_values_of_loss_and_min_k():
+    values = np.array([-0.1, -2, -0.5, -6, -1, -3, -0.2, -0.05, -4, -0.3], dtype=np.float32)
+    assert mean_logprob(values) == pytest.approx(-1.715, abs=1e-6)
+    assert lowest_mean(values.astype(float), 0.2) == pytest.approx(-5.0)
+    assert lowest_mean(np.array([-1.0, -2.0]), 0.2) == -2.0  # one token at least
+
+
+def test_worked_values_of_min_k_plus_plus():
+    logits = np.array([2.0, 1.0, 0.0])
+    logp = logits - np.log(np.exp(logits).sum())
+    mean = (np.exp(logp) * logp).sum()
+    deviation = np.sqrt((np.exp(logp) * (logp - mean) ** 2).sum())
+    assert (mean, deviation) == pytest.approx((-0.83240, 0.65146), abs=1e-5)
+    found = standardized(logp.astype(np.float32), np.full(3, mean, np.float32), np.full(3, deviation, np.float32))
+    assert found == pytest.approx([0.65205, -0.88295, -2.41796], abs=1e-4)
+    assert len(standardized(np.zeros(2, np.float32), np.zeros(2, np.float32), np.zeros(2, np.float32))) == 0
+
+
+def test_the_scores_are_those_of_the_literature():
+    base = text_columns(1)
+    evidence = {
+        "members": MemoryTable(
+            base | {"logprob": [np.array([-1.0, -3.0])], "mean": [np.zeros(2)], "deviation": [np.ones(2)]}
+        ),
+        "members-lowercase": MemoryTable(base | {"logprob": [np.array([-4.0, -4.0])]}),
+        "members-reference": MemoryTable(base | {"logprob": [np.array([-5.0, -5.0])]}),
+    }
+    scores = read_scores(evidence, "members", 0.5).scores
+    assert scores["loss"][0] == -2.0
+    assert scores["zlib"][0] == -2.0 / 80
+    assert scores["lowercase"][0] == -2.0 / 4.0  # -L(x) / L(lower x)
+    assert scores["reference"][0] == 3.0  # L_ref - L
+    assert scores["min_k"][0] == -3.0
+
+
+def test_a_member_that_is_likelier_scores_higher_on_every_score():
+    evidence = score_tables(RNG(0), 60, 60, shift=2.0)
+    members, controls = (read_scores(evidence, side, 0.2) for side in ("members", "controls"))
+    for name in members.scores:
+        assert members.scores[name].mean() > controls.scores[name].mean(), name
+
+
+def test_records_of_different_passes_are_matched_by_id():
+    evidence = score_tables(RNG(0), 30, 30, shift=1.0)
+    table = evidence["members-lowercase"]
+    order = RNG(1).permutation(30)
+    shuffled = {
+        name: [values[i] for i in order] if isinstance(values, list) else values[order]
+        for name, values in table.columns.items()
+    }
+    again = evidence | {"members-lowercase": MemoryTable(shuffled)}
+    one, two = (read_scores(found, "members", 0.2) for found in (evidence, again))
+    assert one.scores["lowercase"].tolist() == two.scores["lowercase"].tolist()
+
+
+def test_a_rate_that_the_controls_cannot_carry_is_refused():
+    found = measure(score_tables(RNG(0), 100, 100, shift=2.0))
+    assert found.statistic == "excess_auc"
+    assert not [row for row in found.strata if "true positive rate" in row.by]
+    assert any("cannot carry" in caveat for caveat in found.caveats)
+    carried = measure(score_tables(RNG(0), 100, 100, shift=2.0), fpr=0.1)
+    assert carried.statistic == "excess_tpr"
+    assert carried.control.value <= 0.1
+
+
+def test_members_that_differ_without_the_model_make_it_invalid():
+    evidence = score_tables(RNG(0), 150, 150, shift=2.0)
+    blind = evidence["blind"].columns
+    blind["bag_of_words"] = blind["member"] + RNG(1).normal(0, 0.5, 300)
+    gate = next(gate for gate in measure(evidence).gates if gate.name == "blind baseline")
+    assert (gate.held, gate.on_failure) == (False, "invalid")
+
+
+def test_too_few_records_to_show_the_sets_alike_are_inconclusive():
+    gates = {gate.name: gate for gate in measure(score_tables(RNG(0), 30, 30)).gates}
+    assert gates["blind baseline"].held
+    assert not gates["members and controls are alike"].held
+    gates = {gate.name: gate for gate in measure(score_tables(RNG(0), 2500, 2500, tokens=4)).gates}
+    assert gates["members and controls are alike"].held
+
+
+def test_tied_scores_are_counted_by_halves():
+    """A first-of-ties rule in another tool turned an area of 0.601 into 0.171."""
+    base = {side: text_columns(200, side=side) for side in "mc"}
+    values = {"m": np.array([1.0] * 120 + [0.0] * 80), "c": np.array([1.0] * 80 + [0.0] * 120)}
+    evidence = {}
+    for side, name in (("m", "members"), ("c", "controls")):
+        rows = [np.full(4, -2.0 + value) for value in values[side]]
+        evidence[name] = MemoryTable(
+            base[side] | {"logprob": rows, "mean": [np.zeros(4)] * 200, "deviation": [np.ones(4)] * 200}
+        )
+        evidence[f"{name}-lowercase"] = MemoryTable(base[side] | {"logprob": [np.full(4, -3.0)] * 200})
+    evidence["blind"] = score_tables(RNG(0), 200, 200)["blind"]
+    rows = {row.label: row.estimate.value for row in measure(evidence).strata if "area" in row.by}
+    assert rows["loss"] == pytest.approx(0.6)
+
+
+def test_controls_chosen_afterwards_are_a_caveat():
+    found = measure(score_tables(RNG(0), 50, 50), measuring(drawn="afterwards"))
+    assert any("at random" in caveat for caveat in found.caveats)
+
+
+def test_no_controls_is_a_reason_not_to_run():
+    with pytest.raises(UnsupportedError, match="no control records"):
+        TEST.needs(TEST.parameters(), measuring(controls=False).facts)
+
+
+def test_the_reference_score_needs_a_reference():
+    assert "members-reference" not in TEST.needs(TEST.parameters(), measuring().facts)
+    assert TEST.needs(TEST.parameters(), measuring(references=1).facts)["members-reference"].model == "reference-0"
+
+
+def test_equal_evidence_gives_equal_bytes():
+    assert measure(score_tables(RNG(3), 60, 60)).canonical() == measure(score_tables(RNG(3), 60, 60)).canonical()
+
+
+def fires(found):
+    return found.p_value <= 0.05 and found.excess.low > 0.0
+
+
+@pytest.mark.parametrize("clusters", [None, 5])
+def test_it_stays_quiet_on_the_innocent(clusters):
+    alarms = sum(
+        fires(measure(score_tables(RNG([seed, 7]), 100, 100, clusters=clusters), measuring(seed=seed), fpr=0.1))
+        for seed in range(200)
+    )
+    assert alarms <= 10
+
+
+def test_it_fires_on_the_guilty():
+    found = sum(
+        fires(measure(score_tables(RNG(seed), 100, 100, shift=0.3), measuring(seed=seed), fpr=0.1))
+        for seed in range(40)
+    )
+    assert found >= 38
