@@ -14,7 +14,7 @@ from test_keys import written
 from wrapping import wrapped
 
 from auditor.evidence import bundle as layout
-from auditor.seal.keys import load_signer
+from auditor.seal.keys import generate_key, load_signer, read_certificate
 from auditor.seal.pades import attachments_of, check_pdf_signature, sign_pdf, signer_of
 
 
@@ -153,15 +153,21 @@ def test_an_incremental_update_is_refused_and_quickly(origin, certificate):
     assert "does not cover the entire file" in check.detail
 
 
-def test_a_second_signature_is_refused(origin, signed, certificate, tmp_path):
+def sign_elsewhere(pdf: bytes, keys, field: str) -> bytes:
+    """Sign as other software would: with the clock's time, and without forbidding changes."""
     from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-    from pyhanko.sign import signers
+    from pyhanko.sign import fields, signers
 
-    keys, _ = new_signer(tmp_path)
-    signer = signers.SimpleSigner.load(str(keys.key), str(keys.certificate))
-    metadata = signers.PdfSignatureMetadata(field_name="Second")
-    writer = IncrementalPdfFileWriter(io.BytesIO(signed))
-    twice = signers.sign_pdf(writer, metadata, signer=signer).getvalue()
+    tool = signers.SimpleSigner.load(str(keys.key), str(keys.certificate))
+    metadata = signers.PdfSignatureMetadata(
+        field_name=field, subfilter=fields.SigSeedSubFilter.PADES, md_algorithm="sha256"
+    )
+    return signers.sign_pdf(IncrementalPdfFileWriter(io.BytesIO(pdf)), metadata, signer=tool).getvalue()
+
+
+def test_a_second_signature_is_refused(origin, unsigned, certificate):
+    once = sign_elsewhere(unsigned, origin.keys, "First")
+    twice = sign_elsewhere(once, origin.keys, "Second")
     assert "2 signatures" in check_pdf_signature(twice, certificate).detail
 
 
@@ -185,19 +191,10 @@ def test_a_wrapped_signature_is_refused(signed, certificate):
 
 
 def test_a_signature_dated_outside_the_certificate_is_refused(unsigned, tmp_path):
-    """Signed with other software, which does not ask for the dates."""
-    from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-    from pyhanko.sign import fields, signers
-
-    keys, signer = new_signer(tmp_path, days=2)
-    tool = signers.SimpleSigner.load(str(keys.key), str(keys.certificate))
-    metadata = signers.PdfSignatureMetadata(
-        field_name="S", subfilter=fields.SigSeedSubFilter.PADES, md_algorithm="sha256"
-    )
-    pdf = signers.sign_pdf(IncrementalPdfFileWriter(io.BytesIO(unsigned)), metadata, signer=tool).getvalue()
-    check = check_pdf_signature(pdf, signer.certificate)
+    keys = generate_key(tmp_path, "Long ago", now=dt.datetime(2001, 5, 4, tzinfo=dt.UTC), days=2)
+    check = check_pdf_signature(sign_elsewhere(unsigned, keys, "Late"), read_certificate(keys.certificate))
     assert not check.holds
-    assert "expired on 2026-05-05" in check.detail
+    assert "expired on 2001-05-06" in check.detail
 
 
 @pytest.mark.parametrize(
