@@ -20,12 +20,14 @@ from auditor.core.record import Record
 from auditor.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
 STUMPS = 50
-FEATURES = 20_000
+WORDS = 20_000
+"""Most frequent words that are counted."""
+HASHED = 1 << 16
 """Character n-grams are hashed into so many features: memory and time stay bounded."""
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
@@ -132,51 +134,45 @@ def out_of_fold(
             raise UnsupportedError(msg, hint="Supply records from more persons or documents.")
     _, groups = np.unique(clusters.astype(str), return_inverse=True)
     division = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(texts, member, groups))
-    makers: dict[str, Callable[[], Any]] = {
-        "bag_of_words": _bag_of_words,
-        "character_ngrams": lambda: _character_ngrams(seed),
-        "surface": lambda: _surface(seed),
-    }
-    scores = {name: np.zeros(len(texts)) for name in makers}
+    # Hashing and counting marks learn nothing, so they are done once; all that is fitted is fitted inside the fold.
+    features = {"bag_of_words": list(texts), "character_ngrams": _hashed(texts), "surface": surface_features(texts)}
+    scores = {name: np.zeros(len(texts)) for name in features}
     for train, test in division:
-        for name, make in makers.items():
-            classifier = make()
-            classifier.fit([texts[row] for row in train], member[train])
-            odds = classifier.predict_proba([texts[row] for row in test])
-            scores[name][test] = odds[:, list(classifier.classes_).index(True)] if odds.shape[1] > 1 else 0.5
+        for name, rows in features.items():
+            classifier = _classifier(name, seed)
+            classifier.fit(_chosen(rows, train), member[train])
+            odds = classifier.predict_proba(_chosen(rows, test))
+            scores[name][test] = odds[:, list(classifier.classes_).index(True)]
     return scores
 
 
-def _bag_of_words() -> Any:  # noqa: ANN401  (scikit-learn has no types)
-    from sklearn.feature_extraction.text import CountVectorizer
+def _chosen(rows: Any, chosen: NDArray[np.intp]) -> Any:  # noqa: ANN401  (scikit-learn has no types)
+    return [rows[row] for row in chosen] if isinstance(rows, list) else rows[chosen]
+
+
+def _hashed(texts: Sequence[str]) -> Any:  # noqa: ANN401
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    return HashingVectorizer(
+        analyzer="char", ngram_range=(1, 5), n_features=HASHED, alternate_sign=False, norm=None
+    ).transform(texts)
+
+
+def _classifier(name: str, seed: int) -> Any:  # noqa: ANN401
+    """Return a new classifier of one kind, with all that it fits."""
+    from sklearn.ensemble import GradientBoostingClassifier
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+    from sklearn.linear_model import SGDClassifier
     from sklearn.naive_bayes import MultinomialNB
     from sklearn.pipeline import make_pipeline
 
-    words = r"(?u)\b\w+\b|\S"
-    return make_pipeline(CountVectorizer(min_df=2, max_features=FEATURES, token_pattern=words), MultinomialNB())
-
-
-def _character_ngrams(seed: int) -> Any:  # noqa: ANN401
-    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-    from sklearn.linear_model import SGDClassifier
-    from sklearn.pipeline import make_pipeline
-
-    return make_pipeline(
-        HashingVectorizer(analyzer="char", ngram_range=(1, 5), n_features=1 << 16, alternate_sign=False),
-        TfidfTransformer(sublinear_tf=True),
-        SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=20, tol=None, random_state=seed),
-    )
-
-
-def _surface(seed: int) -> Any:  # noqa: ANN401
-    from sklearn.ensemble import GradientBoostingClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer
-
-    return make_pipeline(
-        FunctionTransformer(surface_features, validate=False),
-        GradientBoostingClassifier(n_estimators=STUMPS, max_depth=1, random_state=seed),
-    )
+    if name == "bag_of_words":
+        words = r"(?u)\b\w+\b|\S"
+        return make_pipeline(CountVectorizer(min_df=2, max_features=WORDS, token_pattern=words), MultinomialNB())
+    if name == "character_ngrams":
+        logistic = SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=12, tol=None, random_state=seed)
+        return make_pipeline(TfidfTransformer(sublinear_tf=True), logistic)
+    return GradientBoostingClassifier(n_estimators=STUMPS, max_depth=1, random_state=seed)
 
 
 def surface_features(texts: Sequence[str]) -> NDArray[np.float64]:
