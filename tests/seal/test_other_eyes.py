@@ -9,10 +9,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from small_audit import new_signer
+from cryptography.hazmat.primitives.asymmetric import rsa
+from small_audit import NOW, new_signer, seal
+from test_keys import written
 from wrapping import wrapped
 
 from auditor.evidence import bundle as layout
+from auditor.seal.keys import load_signer
 
 PAGE = Path(__file__).parents[2] / "docs" / "verify.md"
 TOOLS = ("openssl", "sha256sum", "pdfsig", "pdfdetach")
@@ -24,10 +27,10 @@ def commands() -> str:
     return "".join(blocks)
 
 
-def stranger(folder: Path) -> subprocess.CompletedProcess[str]:
+def stranger(folder: Path, page: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run every command of the page in a folder that holds `bundle` and `trusted.crt.pem`."""
     return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", commands()],
+        ["bash", "-o", "pipefail", "-c", page or commands()],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -61,6 +64,18 @@ def test_the_page_names_what_is_withheld(folder):
     done = stranger(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "withheld.txt").read_text() == "restricted/commitment.key\n"
+
+
+def test_the_page_verifies_a_bundle_sealed_with_rsa(folder, tmp_path):
+    pair = written(tmp_path / "rsa", rsa.generate_private_key(public_exponent=65537, key_size=3072))
+    seal(folder / "bundle", load_signer(*pair, None, now=NOW))
+    shutil.copy(pair[1], folder / "trusted.crt.pem")
+    option = "-sigopt rsa_padding_mode:pss"
+    assert option in PAGE.read_text(encoding="utf-8")
+    done = stranger(
+        folder, commands().replace("openssl dgst -sha256 -verify", f"openssl dgst -sha256 {option} -verify")
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def flip(path: Path) -> None:
