@@ -102,7 +102,7 @@ def read_regular(path: Path) -> bytes:
 def write_manifest(bundle: Path) -> Manifest:
     """List every file of a bundle but the manifest and the seal, write the list and return it.
 
-    Drafts that a killed run left behind are removed first.
+    Drafts that a killed run left behind are removed first, and folders that hold nothing.
 
     Raises:
         IntegrityError: Something lies in the folder that cannot be listed.
@@ -112,6 +112,9 @@ def write_manifest(bundle: Path) -> Manifest:
     for name, path in found.files.items():
         if name.endswith(".draft"):
             path.unlink()
+    for folder in sorted(found.folders, reverse=True):  # what lies in a folder comes before it
+        if not any((bundle / folder).iterdir()):
+            (bundle / folder).rmdir()
     listed = [name for name in found.files if not name.endswith(".draft") and name not in _OUTSIDE]
     wrong = [f"{name}: {fault}" for name in listed if (fault := _misnamed(name))] + list(found.others)
     if wrong:

@@ -4,6 +4,7 @@ Traps this module is built around, each with a test:
 
 - after an incremental update a signature is still "valid": only one that covers the entire file counts;
 - asking which changes are harmless takes minutes on a hostile file: the question is never asked;
+- a parser is a large thing to show a hostile file to: none sees one that the trusted key has not signed;
 - a signature that is moved (signature wrapping) leaves a hole for other content: the hole in the signed ranges has to be
   the signature and nothing else, byte for byte;
 - a CMS structure has fields that no signature covers: the whole structure has to be the one this module writes.
@@ -15,12 +16,14 @@ import contextlib
 import hashlib
 import io
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from auditor.errors import KeyMaterialError
 from auditor.seal.keys import outside_dates
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from auditor.seal.keys import Signer
 
 FIELD = "AuditSignature"
+
+_BYTE_RANGE = re.compile(rb"/ByteRange \[0 (\d{1,15}) (\d{1,15}) (\d{1,15})\]")
+_CONTAINER = re.compile(rb"<(?:[0-9A-F]{2})+>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +146,15 @@ def _asn1(certificate: x509.Certificate) -> Any:  # noqa: ANN401
     return asn1_x509.Certificate.load(certificate.public_bytes(serialization.Encoding.DER))
 
 
+class _Refused(Exception):  # noqa: N818  (never leaves this module)
+    """A signature that does not hold, with why."""
+
+
 def signer_of(pdf: bytes) -> x509.Certificate | None:
     """Return the certificate that a PDF says it was signed with, unverified; None where it says nothing readable."""
-    from pyhanko.pdf_utils.reader import PdfFileReader
-
     try:
-        with _quietly():
-            (signature,) = PdfFileReader(io.BytesIO(pdf), strict=True).embedded_signatures
-            return x509.load_der_x509_certificate(signature.signer_cert.dump())
+        structure = _structure(_hole(pdf)[1])
+        return x509.load_der_x509_certificate(structure["certificates"][0].chosen.dump())
     except Exception:  # noqa: BLE001  (a hostile file can make the parser fail in any way)
         return None
 
@@ -159,105 +166,140 @@ def check_pdf_signature(pdf: bytes, trusted: x509.Certificate) -> PdfCheck:
         pdf: The file.
         trusted: The signer's certificate, from the user.
 
-    The certificate is trusted by itself, so no chain is built and nothing is fetched. Its dates are held against the
-    time that the signer claims, since no clock is asked here.
+    Steps 1 to 4 look at bytes alone: no PDF parser sees a file that the trusted key has not signed. The certificate is
+    trusted by itself, so no chain is built and nothing is fetched. Its dates are held against the time that the signer
+    claims, since no clock is asked here.
     """
     try:
+        # (1) the signed ranges are the whole file but the signature itself
+        signed, container = _hole(pdf)
+        # (2) to (4) the signature is by the trusted key, over these ranges, in the one form
+        _check_container(signed, container, trusted)
+        # (5) to (8) the file, read as a PDF, says the same
         with _quietly():
-            return _check(pdf, trusted)
-    except Exception as error:  # noqa: BLE001  (a hostile file can make the parser fail in any way; none of them holds)
+            return _check_document(pdf, trusted)
+    except _Refused as refused:
+        return PdfCheck(holds=False, detail=str(refused))
+    except Exception as error:  # noqa: BLE001  (a hostile file can make a parser fail in any way; none of them holds)
         return PdfCheck(holds=False, detail=f"the PDF or its signature cannot be read ({type(error).__name__})")
 
 
-def _check(pdf: bytes, trusted: x509.Certificate) -> PdfCheck:
+def _hole(pdf: bytes) -> tuple[bytes, bytes]:
+    """Return the signed bytes and the signature's container of the last signature in a file.
+
+    The hole between the two signed ranges has to be the container in hexadecimal and nothing else, and the ranges the
+    rest of the file.
+    """
+    found = _BYTE_RANGE.search(pdf, max(0, pdf.rfind(b"/ByteRange")))
+    if found is None:
+        msg = "0 signatures where there must be exactly one"
+        raise _Refused(msg)
+    first, second, rest = (int(word) for word in found.groups())
+    hole = pdf[first:second]
+    if second + rest != len(pdf) or not _CONTAINER.fullmatch(hole):
+        msg = "modified after signing: the signature does not cover the entire file"
+        raise _Refused(msg)
+    return pdf[:first] + pdf[second:], bytes.fromhex(hole[1:-1].decode())
+
+
+def _structure(container: bytes) -> Any:  # noqa: ANN401
+    from asn1crypto import cms  # noqa: PLC0415  (heavy)
+
+    return cms.ContentInfo.load(container)["content"]
+
+
+def _check_container(signed: bytes, container: bytes, trusted: x509.Certificate) -> None:
+    structure, certificate = _structure(container), _asn1(trusted)
+    (info,) = structure["signer_infos"]
+    # (2) the signer is the one who is trusted
+    if [item.chosen.dump() for item in structure["certificates"]] != [certificate.dump()]:
+        msg = "signed with another certificate than the trusted one"
+        raise _Refused(msg)
+    # (3) the structure around the signature is the one this module writes: no field of it is left to chance
+    attributes, signature = info["signed_attrs"].untag(), info["signature"].native
+    expected = _only_form(certificate, attributes, signature)
+    if container[: len(expected)] != expected or any(container[len(expected) :]):
+        msg = "modified after signing: the signature's own structure was changed"
+        raise _Refused(msg)
+    # (4) digest and signature fit
+    (digest,) = (item["values"][0].native for item in attributes if item["type"].native == "message_digest")
+    key = trusted.public_key()
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, attributes.dump(), ec.ECDSA(hashes.SHA256()))
+        elif isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, attributes.dump(), padding.PKCS1v15(), hashes.SHA256())
+        else:
+            msg = "the trusted key is of a kind that signs no report"
+            raise _Refused(msg)
+    except InvalidSignature:
+        digest = None
+    if digest != hashlib.sha256(signed).digest():
+        msg = "the digest or signature does not fit: the PDF was changed"
+        raise _Refused(msg)
+
+
+def _only_form(certificate: Any, attributes: Any, signature: bytes) -> bytes:  # noqa: ANN401
+    """Return the CMS structure that `sign_pdf` writes around given attributes and a signature."""
+    from asn1crypto import cms  # noqa: PLC0415  (heavy)
+
+    sid = {"issuer": certificate.issuer, "serial_number": certificate.serial_number}
+    algorithm = "sha256_ecdsa" if certificate.public_key.algorithm == "ec" else "sha256_rsa"
+    signer = {
+        "version": "v1",
+        "sid": cms.SignerIdentifier("issuer_and_serial_number", sid),
+        "digest_algorithm": {"algorithm": "sha256"},
+        "signed_attrs": attributes,
+        "signature_algorithm": {"algorithm": algorithm},
+        "signature": signature,
+    }
+    signed = {
+        "version": "v1",
+        "digest_algorithms": [{"algorithm": "sha256"}],
+        "encap_content_info": {"content_type": "data"},
+        "certificates": [certificate],
+        "signer_infos": [signer],
+    }
+    info = cms.ContentInfo({"content_type": "signed_data", "content": cms.SignedData(signed)})
+    return bytes(info.dump())
+
+
+def _check_document(pdf: bytes, trusted: x509.Certificate) -> PdfCheck:
     from pyhanko.pdf_utils.reader import PdfFileReader
     from pyhanko.sign.validation import validate_pdf_signature
     from pyhanko.sign.validation.settings import KeyUsageConstraints
     from pyhanko.sign.validation.status import SignatureCoverageLevel
     from pyhanko_certvalidator import ValidationContext  # noqa: PLC0415  (heavy)
 
-    # (1) exactly one signature
+    # (5) it is the only signature
     found = list(PdfFileReader(io.BytesIO(pdf), strict=True).embedded_signatures)
     if len(found) != 1:
-        return PdfCheck(holds=False, detail=f"{len(found)} signatures where there must be exactly one")
+        msg = f"{len(found)} signatures where there must be exactly one"
+        raise _Refused(msg)
     signature: Any = found[0]
-    # (2) the signed ranges are the whole file but the signature itself; before any cryptography, as it is quick
-    if not _covers_all(pdf, signature) or (
-        signature.evaluate_signature_coverage() != SignatureCoverageLevel.ENTIRE_FILE
-    ):
-        return PdfCheck(holds=False, detail="modified after signing: the signature does not cover the entire file")
-    # (3) the signer is the one who is trusted
-    certificate = _asn1(trusted)
-    if signature.signer_cert.dump() != certificate.dump():
-        return PdfCheck(holds=False, detail="signed with another certificate than the trusted one")
-    # (4) the structure around the signature is the one this module writes: no field of it is left to chance
-    if not _only_form(signature, certificate):
-        return PdfCheck(holds=False, detail="modified after signing: the signature's own structure was changed")
-    # (5) the certificate was valid when, by the signer's claim, it was used
+    # (6) and the PDF says of it what its bytes say
+    first, length, second, rest = (int(value) for value in signature.byte_range)
+    hole = b"<" + bytes(signature.pkcs7_content).hex().upper().encode() + b">"
+    whole = (first, second + rest, pdf[length:second]) == (0, len(pdf), hole)
+    if not whole or signature.evaluate_signature_coverage() != SignatureCoverageLevel.ENTIRE_FILE:
+        msg = "modified after signing: the signature does not cover the entire file"
+        raise _Refused(msg)
+    # (7) the certificate was valid when, by the signer's claim, it was used
     signed_at = signature.self_reported_timestamp
     outside = outside_dates(trusted, signed_at) if signed_at else "cannot be dated: the signature names no time"
     if outside:
-        return PdfCheck(holds=False, detail=f"the certificate {outside}, and the signature is of {signed_at}")
-    # (6) digest and signature fit
-    context = ValidationContext(trust_roots=[certificate], allow_fetching=False, moment=signed_at)
+        msg = f"the certificate {outside}, and the signature is of {signed_at}"
+        raise _Refused(msg)
+    # (8) the library agrees, by its own reading of CMS and PAdES
+    context = ValidationContext(trust_roots=[_asn1(trusted)], allow_fetching=False, moment=signed_at)
     usage = KeyUsageConstraints(key_usage={"digital_signature", "non_repudiation"})
     status = validate_pdf_signature(signature, context, key_usage_settings=usage, skip_diff=True)
-    if not (status.intact and status.valid):
-        return PdfCheck(holds=False, detail="the digest does not fit: the PDF was changed")
-    if not status.trusted:
-        return PdfCheck(holds=False, detail="the trusted certificate is not one for signatures")
+    if not (status.intact and status.valid and status.trusted):
+        msg = "not a valid PAdES signature by a certificate for signatures"
+        raise _Refused(msg)
     return PdfCheck(
         holds=True, detail=f"one signature, by the trusted key, over the entire file, dated {signed_at:%F %H:%M} UTC"
     )
-
-
-def _covers_all(pdf: bytes, signature: Any) -> bool:  # noqa: ANN401
-    """Return whether the hole between the two signed ranges is the signature in hexadecimal and nothing else."""
-    ranges = [int(value) for value in signature.byte_range]
-    if len(ranges) != 4 or min(ranges) < 0:
-        return False
-    first, length, second, rest = ranges
-    hole = b"<" + bytes(signature.pkcs7_content).hex().upper().encode() + b">"
-    return first == 0 and second + rest == len(pdf) and pdf[length:second] == hole
-
-
-def _only_form(signature: Any, certificate: Any) -> bool:  # noqa: ANN401
-    """Return whether a signature is a CMS structure of the one form that `sign_pdf` writes, padded with zeros."""
-    from asn1crypto import cms  # noqa: PLC0415  (heavy)
-
-    info = signature.signer_info
-    expected = cms.ContentInfo(
-        {
-            "content_type": "signed_data",
-            "content": cms.SignedData(
-                {
-                    "version": "v1",
-                    "digest_algorithms": [{"algorithm": "sha256"}],
-                    "encap_content_info": {"content_type": "data"},
-                    "certificates": [certificate],
-                    "signer_infos": [
-                        {
-                            "version": "v1",
-                            "sid": cms.SignerIdentifier(
-                                "issuer_and_serial_number",
-                                {"issuer": certificate.issuer, "serial_number": certificate.serial_number},
-                            ),
-                            "digest_algorithm": {"algorithm": "sha256"},
-                            "signed_attrs": info["signed_attrs"].untag(),
-                            "signature_algorithm": _algorithm(certificate),
-                            "signature": info["signature"].native,
-                        }
-                    ],
-                }
-            ),
-        }
-    ).dump()
-    content = bytes(signature.pkcs7_content)
-    return content[: len(expected)] == expected and not any(content[len(expected) :])
-
-
-def _algorithm(certificate: Any) -> dict[str, str]:  # noqa: ANN401
-    return {"algorithm": "sha256_ecdsa" if certificate.public_key.algorithm == "ec" else "sha256_rsa"}
 
 
 def attachments_of(pdf: bytes) -> dict[str, bytes]:

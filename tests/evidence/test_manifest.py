@@ -38,6 +38,8 @@ def problems(bundle) -> list[str]:
 def test_every_file_is_listed_with_its_size_and_digest(bundle):
     (bundle / "seal.dsse.json").write_bytes(b"seal")
     (bundle / "half.json.draft").write_bytes(b"of a killed run")
+    (bundle / "observations/1/restricted").mkdir(parents=True)
+    (bundle / "observations/1/restricted/shard-00000.parquet.draft").write_bytes(b"of a killed run")
     manifest = write_manifest(bundle)
     listed = {entry.path: entry for entry in manifest.entries}
     assert list(listed) == sorted(FILES)
@@ -46,6 +48,7 @@ def test_every_file_is_listed_with_its_size_and_digest(bundle):
         assert listed[name].restricted == ("restricted" in name)
     assert listed["figures/one.svg"].media_type == "image/svg+xml"
     assert not (bundle / "half.json.draft").exists()
+    assert not (bundle / "observations/1").exists()
     assert read_manifest(bundle) == manifest
     assert check_manifest(bundle, manifest) == ([], [])
 

@@ -113,6 +113,22 @@ def test_every_changed_byte_around_the_signature_is_caught(signed, certificate):
     assert survived == []
 
 
+def test_no_parser_sees_a_file_that_is_not_signed(signed, certificate):
+    """A cross-reference table that points to itself, and a stream that would fill the memory, are never opened."""
+    import zlib
+
+    loop = b"%PDF-1.7\nxref\n0 1\n0000000000 65535 f \ntrailer\n<< /Size 1 /Prev 9 >>\nstartxref\n9\n%%EOF"
+    packed = zlib.compress(b"\x00" * 50_000_000)
+    bomb = b"%%PDF-1.7\n1 0 obj\n<< /Type /XRef /Size 1 /W [1 2 1] /Filter /FlateDecode /Length %d >>\nstream\n" % len(
+        packed
+    )
+    bomb += packed + b"\nendstream\nendobj\nstartxref\n9\n%%EOF"
+    for content in (loop, bomb, signed.replace(b"/Type", b"/Tipe", 1)):
+        began = time.perf_counter()
+        assert not check_pdf_signature(content, certificate).holds
+        assert time.perf_counter() - began < 1.0
+
+
 def test_lower_case_hexadecimal_is_another_file(signed, certificate):
     start = signed.index(b"/Contents <") + 11
     end = signed.index(b">", start)
