@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from auditor.core.seeds import generator
 from auditor.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,6 +42,15 @@ class _Item:
     canary: Canary | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Divided:
+    """The items of a format, the tokens that all of them begin with, and what follows in each."""
+
+    items: list[_Item]
+    shared: NDArray[np.int32]
+    rests: list[NDArray[np.int32]]
+
+
 class CanaryScoresObserver:
     """Scores every canary, planted or not, and the candidates of its format."""
 
@@ -48,6 +58,10 @@ class CanaryScoresObserver:
     version = 1
     shard_items = 4096
     parameters = Parameters
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._latest: tuple[weakref.ref[OpenModel], tuple[CanaryFormat, str, int, int], _Divided] | None = None
 
     def join(self, needs: Sequence[Need]) -> Sequence[Need]:
         """Return one need with the most candidates for each model."""
@@ -99,15 +113,15 @@ class CanaryScoresObserver:
             stop = start + _count(form, canaries, count)
             low, high = max(part.start, start), min(part.stop, stop)
             if low < high:
-                everything = _items_of(form, canaries, count, part.seed)
-                prefix, completions = _divided(model, [form.fill(item.secret) for item in everything])
-                some = completions[low - start : high - start]
-                rows.extend(everything[low - start : high - start])
-                lengths.extend(len(completion) for completion in some)
-                scores.extend((-model.score_completions(prefix, some)).tolist())
-                calls += 1
+                divided = self._divided(model, form, canaries, count, part.seed)
+                some = slice(low - start, high - start)
+                found, tokens, asked = _scored(model, divided.shared, divided.rests[some])
+                rows.extend(divided.items[some])
+                lengths.extend(tokens)
+                scores.extend(found)
+                calls += asked
             start = stop
-        complete = {form.id: form.space - len(_taken(form, canaries)) <= count for form in canaries.formats}
+        complete = {form.id: form.space - len(_secrets(form, canaries)) <= count for form in canaries.formats}
         public = pa.table(
             {
                 "format": pa.array([row.form.id for row in rows], type=pa.string()),
@@ -121,6 +135,13 @@ class CanaryScoresObserver:
         )
         restricted = pa.table({"secret": pa.array([row.secret for row in rows], type=pa.string())})
         return Shard(public, restricted, calls=calls, tokens=sum(lengths))
+
+    def _divided(self, model: OpenModel, form: CanaryFormat, canaries: CanarySet, count: int, seed: int) -> _Divided:
+        """Return the tokenised items of a format; shards that follow each other share them."""
+        key = (form, canaries.commitment, count, seed)
+        if self._latest is None or self._latest[0]() is not model or self._latest[1] != key:
+            self._latest = (weakref.ref(model), key, _divide(model, _items_of(form, canaries, count, seed)))
+        return self._latest[2]
 
 
 def _candidates(need: Need) -> int:
@@ -138,40 +159,40 @@ def _taken(form: CanaryFormat, canaries: CanarySet) -> list[Canary]:
     return [canary for canary in canaries.canaries if canary.format == form.id]
 
 
+def _secrets(form: CanaryFormat, canaries: CanarySet) -> set[str]:
+    """Return the secrets of a format's canaries, planted or not: no candidate may equal one."""
+    return {canary.secret for canary in _taken(form, canaries)}
+
+
 def _count(form: CanaryFormat, canaries: CanarySet, candidates: int) -> int:
-    taken = len(_taken(form, canaries))
-    return taken + min(candidates, form.space - taken)
+    return len(_taken(form, canaries)) + min(candidates, form.space - len(_secrets(form, canaries)))
 
 
 def _items_of(form: CanaryFormat, canaries: CanarySet, candidates: int, seed: int) -> list[_Item]:
     """Return the canaries of a format and its candidates: uniform, without replacement, never a canary's secret."""
-    taken = _taken(form, canaries)
-    used = {canary.secret for canary in taken}
-    found = [_Item(form, canary.secret, canary) for canary in taken]
-    rng = generator(seed, "candidates", form.id)
-    if form.space - len(used) <= candidates:
-        numbers = iter(range(form.space))
-    else:
-        # More than are needed, all different: enough remain when the canaries' own secrets are left out.
-        wanted = min(form.space, candidates + len(used))
-        numbers = iter(_distinct(rng, form.space, wanted).tolist())
-    for number in numbers:
-        secret = form.secret(_places(number, len(form.symbols), form.length))
-        if secret not in used:
-            found.append(_Item(form, secret, None))
-        if len(found) == len(taken) + candidates:
+    used = _secrets(form, canaries)
+    items = [_Item(form, canary.secret, canary) for canary in _taken(form, canaries)]
+    wanted = min(candidates, form.space - len(used))
+    for secret in _drawn(form, generator(seed, "candidates", form.id), wanted + len(used)):
+        if not wanted:
             break
-    return found
+        if secret not in used:
+            items.append(_Item(form, secret, None))
+            used.add(secret)
+            wanted -= 1
+    return items
 
 
-def _distinct(rng: np.random.Generator, space: int, count: int) -> NDArray[np.int64]:
-    """Return different uniform numbers below `space`, in the order they were drawn."""
-    if space <= 4 * count:
-        return np.asarray(rng.permutation(space)[:count], dtype=np.int64)
-    drawn: dict[int, None] = {}
-    while len(drawn) < count:
-        drawn.update(dict.fromkeys(rng.integers(space, size=count - len(drawn)).tolist()))
-    return np.fromiter(drawn, dtype=np.int64, count=count)
+def _drawn(form: CanaryFormat, rng: np.random.Generator, count: int) -> Iterator[str]:
+    """Yield secrets in random order, uniform: from a list of the whole space if it is small, else as often as asked."""
+    base = len(form.symbols)
+    if form.space <= 4 * count:
+        for number in rng.permutation(form.space).tolist():
+            yield form.secret(_places(number, base, form.length))
+        return
+    while True:  # secrets drawn twice are passed over by the caller
+        for row in rng.integers(base, size=(count, form.length)).tolist():
+            yield form.secret(tuple(row))
 
 
 def _places(number: int, base: int, length: int) -> tuple[int, ...]:
@@ -182,18 +203,38 @@ def _places(number: int, base: int, length: int) -> tuple[int, ...]:
     return tuple(reversed(places))
 
 
-def _divided(model: OpenModel, texts: Sequence[str]) -> tuple[NDArray[np.int32], list[NDArray[np.int32]]]:
-    """Return the longest token prefix that all texts share, and what follows it in each.
+def _divide(model: OpenModel, items: list[_Item]) -> _Divided:
+    """Return the longest token prefix that all items share, and what follows it in each.
 
     Whole texts are tokenised, so that no boundary is made that training did not see.
     """
     lead = np.array([] if model.begin is None else [model.begin], dtype=np.int32)
-    encoded = [np.concatenate([lead, ids]) for ids in model.encode(texts)]
-    shortest = min(len(ids) for ids in encoded)
-    block = np.stack([ids[:shortest] for ids in encoded])
-    differing = np.flatnonzero((block != block[0]).any(axis=0))
-    shared = max(1, int(differing[0]) if len(differing) else shortest)
-    return encoded[0][:shared], [ids[shared:] for ids in encoded]
+    encoded = [np.concatenate([lead, ids]) for ids in model.encode([item.form.fill(item.secret) for item in items])]
+    longest = encoded[0]
+    for ids in encoded:
+        shortest = min(len(longest), len(ids))
+        differing = np.flatnonzero(longest[:shortest] != ids[:shortest])
+        longest = longest[: differing[0] if len(differing) else shortest]
+    return _Divided(items, longest, [ids[len(longest) :] for ids in encoded])
+
+
+def _scored(
+    model: OpenModel, shared: NDArray[np.int32], rests: Sequence[NDArray[np.int32]]
+) -> tuple[list[float], list[int], int]:
+    """Return the score and the number of scored tokens of each item, and how often a beginning was computed.
+
+    Where nothing stands before the first token, it has no probability: scoring starts at the second.
+    """
+    if len(shared):
+        return (-model.score_completions(shared, rests)).tolist(), [len(rest) for rest in rests], 1
+    scores = np.zeros(len(rests))
+    by_first: dict[int, list[int]] = {}
+    for row, rest in enumerate(rests):
+        if len(rest):
+            by_first.setdefault(int(rest[0]), []).append(row)
+    for rows in by_first.values():
+        scores[rows] = -model.score_completions(rests[rows[0]][:1], [rests[row][1:] for row in rows])
+    return scores.tolist(), [max(len(rest) - 1, 0) for rest in rests], len(by_first)
 
 
 OBSERVER = CanaryScoresObserver()
