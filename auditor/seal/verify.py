@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from auditor import __version__
 from auditor.core.record import parse_json
 from auditor.errors import AuditorError, IntegrityError
 from auditor.evidence.bundle import (
@@ -280,11 +281,20 @@ def _repeat(bundle: Path, made: Callable[[], Mapping[str, bytes]]) -> Callable[[
         files = made()
         different = [name for name, content in files.items() if read_regular(bundle / name) != content]
         if different or not files:
-            msg = f"gives other bytes: {', '.join(different)}" if different else "gives nothing to compare"
+            what = f"gives other bytes: {', '.join(different)}" if different else "gives nothing to compare"
+            msg = f"{what} (sealed by auditor {_writer(bundle)}, repeated by {__version__})"
             raise IntegrityError(msg)
         return f"{', '.join(files)}: the same bytes"
 
     return check
+
+
+def _writer(bundle: Path) -> str:
+    """Return the version that wrote a bundle, as its statement says: another version may well measure otherwise."""
+    try:
+        return str(_read_statement(bundle)[1].get("auditor", "?"))
+    except AuditorError:
+        return "?"
 
 
 def _pdf_signature(path: Path, trusted: x509.Certificate | None) -> str:

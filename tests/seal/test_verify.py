@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_audit import NOW, audited, new_signer, repeated, seal
 
+from auditor import __version__
 from auditor.core.record import canonical_bytes, parse_json
 from auditor.evidence import bundle as layout
 from auditor.evidence.manifest import write_manifest
@@ -358,7 +359,9 @@ def test_a_signer_who_sealed_other_findings_than_the_evidence_gives_is_found(sea
     findings[0]["mean"] = 9.0
     (sealed.bundle / layout.FINDINGS).write_bytes(canonical_bytes(findings))
     seal(sealed.bundle, sealed.signer)
-    assert set(failing(verify(sealed))) == {7, 9}
+    found = failing(verify(sealed))
+    assert set(found) == {7, 9}
+    assert found[7] == f"gives other bytes: findings.json (sealed by auditor 0.0, repeated by {__version__})"
 
 
 # The PDF alone.
