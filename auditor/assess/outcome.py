@@ -58,15 +58,17 @@ def judge(
                 reason=reason,
                 required=entry.required,
                 tolerance=entry.tolerance,
-                p_adjusted=adjusted[entry.test]
-                if isinstance(found, Measurement) and found.p_value is not None
-                else None,
+                p_adjusted=adjusted.get(entry.test) if _has_p(found) else None,
                 battery=len(battery),
                 evidence_for=entry.evidence_for,
                 measurement=found if isinstance(found, Measurement) else None,
             )
         )
     return tuple(findings)
+
+
+def _has_p(found: Measurement | Omission | None) -> bool:
+    return isinstance(found, Measurement) and found.p_value is not None
 
 
 def _p_value(found: Measurement | Omission | None) -> float:

@@ -77,6 +77,10 @@ def draw(figure: Figure, *, identity: str) -> bytes:
 
     with rc_context({"font.family": "DejaVu Sans", "font.size": 9}):
         canvas, axes = _canvas()
+        if figure.x_scale == "log":
+            axes.set_xscale("log", nonpositive="mask")
+        if figure.y_scale == "log":
+            axes.set_yscale("log", nonpositive="mask")
         for series in figure.series:
             if figure.kind in {"roc", "survival"}:
                 _line(axes, series, steps=figure.kind == "survival")
@@ -131,17 +135,13 @@ def _scale(axes: Any, figure: Figure) -> None:  # noqa: ANN401
         axes.xaxis.set_major_locator(FixedLocator([float(tick) for tick in ticks]))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(ScalarFormatter())
-    elif figure.x_scale == "log":
-        axes.set_xscale("log")
-    if figure.y_scale == "log":
-        axes.set_yscale("log")
-    elif figure.kind in {"intervals", "survival"}:
+    if figure.y_scale != "log" and figure.kind in {"intervals", "survival"}:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylim(bottom=-0.02)
-    else:
+    elif figure.y_scale != "log":
         axes.set_ylim(bottom=min(0.0, *(value for series in figure.series for value in series.y)))
     if figure.kind == "roc":
-        low = min((x for series in figure.series for x in series.x if x > 0), default=1e-3)
+        low = min((x for series in figure.series for x in series.x if 0 < x < 1), default=1e-3)
         axes.set_xlim(max(low, 1e-4), 1.0)
         axes.set_ylim(max(low, 1e-4), 1.05)
 

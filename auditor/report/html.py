@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.core.resources import resource
 from auditor.report.figures import draw, forest
-from auditor.report.view import build_view
+from auditor.report.view import build_view, spelled
 
 if TYPE_CHECKING:
     from auditor.report.view import ReportInput
@@ -31,6 +31,8 @@ def render_html(source: ReportInput) -> tuple[str, dict[str, bytes]]:
         loader=FileSystemLoader(resource("templates")),
         autoescape=True,
         undefined=StrictUndefined,
+        # Whatever a template prints: no character may hide or turn what stands beside it.
+        finalize=lambda value: spelled(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -106,11 +106,16 @@ def p_value(value: float | None) -> str:
 
 def visible(text: str) -> str:
     """Return a text from data or model with every character that could mislead a reader spelled out, and not too long."""
+    return spelled(text[:LONGEST_TEXT]) + (" \u2026" if len(text) > LONGEST_TEXT else "")
+
+
+def spelled(text: str) -> str:
+    """Return a text with every character that could mislead a reader spelled out."""
     shown = []
-    for letter in text[:LONGEST_TEXT]:
+    for letter in text:
         hidden = unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Co", "Cn"} and letter not in "\n\t"
         shown.append(f"\u27e8U+{ord(letter):04X}\u27e9" if hidden else letter)
-    return "".join(shown) + (" \u2026" if len(text) > LONGEST_TEXT else "")
+    return "".join(shown)
 
 
 def outcome(value: Outcome | None) -> dict[str, str] | None:

@@ -171,8 +171,8 @@ def test_a_yaml_bomb(place, tmp_path):
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
-        ("E28-58-a, GDPR-35", "E28-58-z, GDPR-35", ["E28-58-a", "statements.yaml:"]),
-        ("author: Sample Maintainer\n", "", ["author", "missing"]),
+        ("E28-58-a, GDPR-35", "E28-58-z, GDPR-35", ["Did you mean", "E28-58-", "statements.yaml:"]),
+        ("  author: Sample Maintainer\n", "", ["author", "missing"]),
         ('date: "2026-11-21"', 'date: "2999-01-01"', ["future"]),
     ],
 )

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from auditor.evidence.merkle import leaf_hash, root
 
 from auditor.core.evidence import Column, Observation
 from auditor.errors import IntegrityError, StorageError
+from auditor.evidence.merkle import leaf_hash, root
 from auditor.evidence.shards import ObservationWriter, observation_root, record_bytes, storage_error, write_file
 from auditor.evidence.table import ObservedTable, Ragged
 

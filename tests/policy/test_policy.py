@@ -1,0 +1,122 @@
+"""Shipped policies, catalogues and schemas say what the code does."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from auditor.contract.registry import listed, load
+from auditor.core.resources import resource
+from auditor.errors import PolicyError
+from auditor.policy.catalogue import load_catalogue, shipped_names
+from auditor.policy.load import available, load_catalogues, load_policy
+from auditor.policy.schema import schemas
+
+ROOT = Path(__file__).resolve().parents[2]
+TODAY = dt.date(2026, 11, 21)
+KNOWN = {
+    item.name: load("tests", item.name).statistics for item in listed("tests") if item.target.startswith("auditor.")
+}
+
+
+@pytest.mark.parametrize("name", available())
+def test_a_shipped_policy_is_right(name):
+    loaded = load_policy(name, base=None, known_tests=KNOWN)
+    catalogues = load_catalogues(loaded, today=TODAY)
+    clauses = {clause.id: clause for item in catalogues for clause in item.catalogue.clauses}
+    for entry in loaded.policy.tests:
+        assert entry.evidence_for, "every test is evidence for a clause"
+        assert load("tests", entry.test).parameters.from_plain(entry.parameters)
+        assert entry.tolerance is None or entry.tolerance.reason
+        for clause in entry.evidence_for:
+            assert entry.test in clauses[clause].tests or clause in {"E28-41", "E28-46"}, (entry.test, clause)
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_shipped_catalogue_says_what_is_not_verified(name):
+    catalogue = load_catalogue(name, today=TODAY).catalogue
+    installed = {item.name for item in listed("tests")}
+    for clause in catalogue.clauses:
+        assert clause.verification.verified or clause.verification.level in {"partial", "secondary", "recall"}
+        assert set(clause.tests) <= installed
+        assert clause.tests or clause.statement or clause.attack_classes or clause.kind.value == "interpretive", (
+            clause.id
+        )
+
+
+def test_a_catalogue_past_its_review_date_warns():
+    assert not load_catalogue("gdpr", today=TODAY).warnings
+    assert "review" in load_catalogue("gdpr", today=dt.date(2030, 1, 1)).warnings[0]
+
+
+def test_committed_schemas_are_those_of_the_code():
+    for name, text in schemas().items():
+        assert (ROOT / "docs" / "schemas" / name).read_text() == text, f"run `make schemas`: {name}"
+        jsonschema.Draft202012Validator.check_schema(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("schema", "paths"),
+    [
+        ("policy", ["policies/edpb-28-2024.yaml"]),
+        ("catalogue", ["policies/clauses/edpb-28-2024.yaml", "policies/clauses/gdpr.yaml"]),
+        ("subject-file", ["samples/notes-lm/subject.yaml", "samples/smollm2/subject.yaml"]),
+    ],
+)
+def test_shipped_files_fit_the_published_schemas(schema, paths):
+    validator = jsonschema.Draft202012Validator(
+        json.loads((ROOT / "docs/schemas" / f"{schema}.schema.json").read_text())
+    )
+    for path in paths:
+        validator.validate(YAML(typ="safe").load((ROOT / path).read_text()))
+
+
+def edited(tmp_path, before, after):
+    text = resource("policies/edpb-28-2024.yaml").read_text()
+    assert before in text
+    path = tmp_path / "policy.yaml"
+    path.write_text(text.replace(before, after, 1))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("language/exposure", "language/exposur", ["no test", "policy.yaml:"]),
+        ("test: language/exposure", "test: language/membership", ["stands already on line"]),
+        ("statistic: excess_tpr", "statistic: excess_tps", ["has no statistic"]),
+        ("      reason: >-\n        Three bits", "      cause: >-\n        Three bits", ["policy.yaml:"]),
+        ("confidence: 0.95", "confidence: yes", ["confidence"]),
+        ("seed: 20241217", "seed: -1", ["seed"]),
+    ],
+)
+def test_a_wrong_policy_is_refused_with_its_line(tmp_path, before, after, words):
+    with pytest.raises(PolicyError) as caught:
+        load_policy(str(edited(tmp_path, before, after)), base=None, known_tests=KNOWN)
+    for word in words:
+        assert word in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ("E28-55-i-mia", "E28-55-i-maa", "E28-55-i-maa"),
+        ("[E28-29,", "[E28-34,", "asks no statement"),
+        ("gdpr]", "gdrp]", "gdrp"),
+    ],
+)
+def test_a_clause_that_does_not_fit_is_refused(tmp_path, before, after, word):
+    loaded = load_policy(str(edited(tmp_path, before, after)), base=None, known_tests=KNOWN)
+    with pytest.raises(PolicyError, match=word):
+        load_catalogues(loaded, today=TODAY)
+
+
+def test_an_unknown_policy_is_answered_with_the_nearest():
+    with pytest.raises(PolicyError) as caught:
+        load_policy("edpb-28-2042", base=None, known_tests=None)
+    assert "edpb-28-2024" in caught.value.hint
