@@ -83,7 +83,7 @@ def parse_yaml(content: bytes, path: Path, error: type[InputError] = InputError)
         msg = f"{path}: not UTF-8 (byte {fault.start})"
         raise error(msg, hint="Save the file as UTF-8.") from fault
     try:
-        node = YAML(typ="rt", pure=True).compose(text)
+        node = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as fault:
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
         msg = f"{path}:{line}: not valid YAML ({fault.problem or fault})"
