@@ -99,7 +99,7 @@ def observe() -> None:
                         ("mean", np.float32),
                         ("deviation", np.float32),
                         ("top_logprob", np.float32),
-                    )  # fmt: skip
+                    )
                 }
                 ObservationWriter(Path(folder), b"").write(
                     0, pa.table(table), None, calls=len(rows), tokens=200 * len(rows)
@@ -149,13 +149,17 @@ def extraction() -> None:
                     part = ids[start : start + 16]
                     out.append(
                         model.generate(
-                            part, attention_mask=torch.ones_like(part), max_new_tokens=50, min_new_tokens=50, do_sample=False,
-                            pad_token_id=0, eos_token_id=None,
+                            part,
+                            attention_mask=torch.ones_like(part),
+                            max_new_tokens=50,
+                            min_new_tokens=50,
+                            do_sample=False,
+                            pad_token_id=0,
+                            eos_token_id=None,
                         )[:, 50:]
-                    )  # fmt: skip
+                    )
                 verdicts["bare"] = [
-                    bool((row.numpy() == suffix).all())
-                    for row, suffix in zip(torch.cat(out), said, strict=True)
+                    bool((row.numpy() == suffix).all()) for row, suffix in zip(torch.cat(out), said, strict=True)
                 ]
 
         ratio, mine, theirs = paired(ours, bare, runs=3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import re
 
 import pytest
 from making import catalogue, clause, finding, measurement, policy, subject
