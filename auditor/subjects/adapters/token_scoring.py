@@ -105,7 +105,7 @@ def largest(rows: Tensor, k: int) -> Tensor:
         values = np.concatenate([found, values[:, members * groups :]], axis=1)
     kept = np.partition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k :]
     kept.sort(axis=1)
-    return torch.from_numpy(np.ascontiguousarray(kept[:, ::-1]))
+    return torch.from_numpy(kept[:, ::-1].copy())
 
 
 def first_largest(rows: Tensor) -> Tensor:
