@@ -12,7 +12,7 @@ from auditor.assess.instrument import check_instrument
 from auditor.assess.outcome import judge
 from auditor.assess.statements import load_statements
 from auditor.contract.protocol import Adapter, Facts
-from auditor.contract.registry import listed, load
+from auditor.contract.registry import load, statistics_of_tests
 from auditor.core.assessment import Assessment, Statement
 from auditor.core.canary import CanarySet
 from auditor.core.evidence import Omission
@@ -26,10 +26,11 @@ from auditor.evidence.bundle import Bundle, list_bytes
 from auditor.evidence.manifest import write_manifest
 from auditor.evidence.shards import RESTRICTED
 from auditor.plan.resolve import Sources, resolve
-from auditor.policy.load import LoadedPolicy, load_catalogues, load_policy
+from auditor.policy.load import LoadedPolicy, load_catalogues, load_policy, shipped_catalogues
 from auditor.run.environment import describe_environment
 from auditor.run.measure import measure
 from auditor.run.observe import Progress, Workplace, faults_in, observe
+from auditor.run.speed import scoring_speed
 from auditor.subjects.loading import LoadedSpec, OpenedFiles, open_subject, read_subject
 from auditor.testing.control_subject import control_subject
 
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
     from auditor.report.view import ReportInput
     from auditor.seal.keys import Signer
     from auditor.seal.verify import Step
-
-WITHHELD = "withheld"
-"""Stands for a canary's secret in everything that is shared."""
 
 _CONTROL_SIDES: tuple[SideLabel, ...] = ("memorizer", "innocent")
 
@@ -91,13 +89,16 @@ def prepare(subject: Path, policy: str | None = None) -> Prepared:
         InputError: Something the user wrote cannot be used.
     """
     spec = read_subject(subject)
-    loaded = load_policy(policy or spec.spec.policy, base=None if policy else spec.base, known_tests=_known_tests())
+    loaded = load_policy(
+        policy or spec.spec.policy, base=None if policy else spec.base, known_tests=statistics_of_tests()
+    )
     catalogues = load_catalogues(loaded, today=now().date())
     opened = open_subject(spec, _adapter)
     statements: tuple[Statement, ...] = ()
     if spec.spec.statements:
         path = spec.base / spec.spec.statements
-        statements = load_statements(path, [item.catalogue for item in catalogues], today=now().date())
+        known = [item.catalogue for item in (*catalogues, *shipped_catalogues(today=None))]
+        statements = load_statements(path, known, today=now().date())
     opened.facts = Facts(
         subject=opened.subject,
         canaries=opened.canaries,
@@ -124,15 +125,6 @@ def prepare(subject: Path, policy: str | None = None) -> Prepared:
     )
     warnings = tuple(warning for item in catalogues for warning in item.warnings)
     return Prepared(spec, loaded, tuple(catalogues), statements, opened, subjects, plan, warnings)
-
-
-def _known_tests() -> dict[str, tuple[str, ...]]:
-    """Return the statistics of every installed test, by name; none for a test that cannot be imported."""
-    known: dict[str, tuple[str, ...]] = {}
-    for item in listed("tests"):
-        test = load("tests", item.name)
-        known[item.name] = () if isinstance(test, Omission) else tuple(test.statistics)
-    return known
 
 
 def _adapter(name: str) -> Adapter:
@@ -199,14 +191,8 @@ def _begin(prepared: Prepared, bundle: Bundle, occasion: Occasion) -> None:
     bundle.write(layout.STATEMENTS, list_bytes(prepared.statements))
     if prepared.opened.canaries is not None:
         bundle.write_record(f"{RESTRICTED}/{layout.CANARIES}", prepared.opened.canaries)
-        bundle.write_record(layout.CANARIES, withhold_secrets(prepared.opened.canaries))
+        bundle.write_record(layout.CANARIES, prepared.opened.canaries.withheld())
     bundle.write(layout.PLAN, plan)
-
-
-def withhold_secrets(canaries: CanarySet) -> CanarySet:
-    """Return the canaries without their secrets, as the shareable bundle shows them."""
-    hidden = tuple(canary.model_copy(update={"secret": WITHHELD}) for canary in canaries.canaries)
-    return canaries.model_copy(update={"canaries": hidden, "nonce": hashlib.sha256(b"").hexdigest()})
 
 
 def _policy_of(bundle: Bundle) -> Policy:
@@ -231,7 +217,7 @@ def measure_bundle(bundle: Bundle) -> tuple[tuple[Finding, ...], tuple[Instrumen
             control = control_subject(
                 cast("Any", label), references=0, confidence=plan.confidence, queries=policy.queries
             )
-            side_canaries = withhold_secrets(cast("CanarySet", control.facts.canaries))
+            side_canaries = cast("CanarySet", control.facts.canaries).withheld()
         measured[label] = measure(
             plan, planned, bundle.observations, faults, canaries=side_canaries, queries=policy.queries
         )
@@ -328,7 +314,7 @@ def seal_bundle(bundle: Bundle, signer: Signer) -> None:
     """
     from auditor.seal.dsse import sign  # noqa: PLC0415  (heavy)
     from auditor.seal.pades import sign_pdf  # noqa: PLC0415
-    from auditor.seal.statement import PAYLOAD_TYPE, build_statement  # noqa: PLC0415
+    from auditor.seal.statement import PAYLOAD_TYPE, build_statement, predicate_of  # noqa: PLC0415
 
     bundle.write(layout.SIGNER, signer.certificate_pem)
     html, figures = _html_of(bundle)
@@ -344,34 +330,16 @@ def seal_bundle(bundle: Bundle, signer: Signer) -> None:
     )
     bundle.write(layout.PDF, signed)
     write_manifest(bundle.root)
-    assessment = bundle.read_record(layout.ASSESSMENT, Assessment)
-    findings = bundle.read_list(layout.FINDINGS, Finding)
-    environment = bundle.read_plain(layout.ENVIRONMENT)
     subject = bundle.read_record(layout.SUBJECT, Subject)
-    policy = _policy_of(bundle)
-    statement = build_statement(
-        bundle.root,
-        model=subject.model.digest,
-        predicate={
-            "auditor": environment["auditor"],
-            "created": environment["created"],
-            "operator": environment["operator"],
-            "policy": {"id": policy.id, "version": policy.version, "sha256": _digest(bundle.read(layout.POLICY))},
-            "plan": _digest(bundle.read(layout.PLAN)),
-            "subject": subject.identity(),
-            "data": {
-                "members": subject.members.digest,
-                "controls": subject.controls.digest if subject.controls else None,
-            },
-            "outcomes": {finding.test: finding.outcome.value for finding in findings},
-            "exit_code": assessment.exit_code,
-        },
+    predicate = predicate_of(
+        bundle,
+        subject=subject,
+        policy=_policy_of(bundle),
+        findings=bundle.read_list(layout.FINDINGS, Finding),
+        assessment=bundle.read_record(layout.ASSESSMENT, Assessment),
     )
+    statement = build_statement(bundle.root, model=subject.model.digest, predicate=predicate)
     bundle.write(layout.SEAL, sign(statement, PAYLOAD_TYPE, signer))
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def render_again(path: Path, out: Path) -> tuple[Path, ...]:
@@ -425,18 +393,5 @@ def _measured_again(bundle: Bundle) -> dict[str, bytes]:
 
 
 def speed(prepared: Prepared) -> float:
-    """Return how many tokens a second the model scores here, from one small batch after a first that warms up."""
-    import time  # noqa: PLC0415
-
-    from auditor.core.seeds import generator  # noqa: PLC0415
-    from auditor.subjects.capability import ScoreRequest  # noqa: PLC0415
-
-    model = prepared.opened.model("subject")
-    rng = generator(prepared.plan.seed, "speed")
-    length = min(128, model.context)
-    batch = [rng.integers(model.vocabulary, size=length).astype("int32") for _ in range(8)]
-    request = ScoreRequest(moments=True, top_k=40)
-    model.score(batch, request)
-    began = time.perf_counter()
-    model.score(batch, request)
-    return len(batch) * length / max(time.perf_counter() - began, 1e-9)
+    """Return how many tokens a second the audited model scores here."""
+    return scoring_speed(prepared.opened.model("subject"), prepared.plan.seed)

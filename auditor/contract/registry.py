@@ -62,3 +62,12 @@ def load(kind: Kind, name: str) -> Any | Omission:  # noqa: ANN401  (the three p
             message=f"{_distribution(point)} cannot be imported: {type(error).__name__}: {error}",
             where=point.value,
         )
+
+
+def statistics_of_tests() -> dict[str, tuple[str, ...]]:
+    """Return the statistics of every installed test, by name; none for a test that cannot be imported."""
+    found: dict[str, tuple[str, ...]] = {}
+    for item in listed("tests"):
+        test = load("tests", item.name)
+        found[item.name] = () if isinstance(test, Omission) else tuple(test.statistics)
+    return found

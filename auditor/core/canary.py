@@ -11,6 +11,9 @@ from auditor.core.record import Digest, Record, Text, digest_of
 HOLE = "{secret}"
 """Where the secret stands in a template."""
 
+WITHHELD = "withheld"
+"""Stands for a secret in everything that is shared."""
+
 
 class CanaryFormat(Record):
     """A sentence with a hole, and the space the secret is drawn from uniformly."""
@@ -74,6 +77,11 @@ class CanarySet(Record):
         plain = self.plain()
         del plain["commitment"]
         return digest_of(plain)
+
+    def withheld(self) -> CanarySet:
+        """Return the canaries without secrets and nonce, as the shareable bundle shows them."""
+        hidden = tuple(canary.model_copy(update={"secret": WITHHELD}) for canary in self.canaries)
+        return self.model_copy(update={"canaries": hidden, "nonce": "0" * 64})
 
     def format_of(self, canary: Canary) -> CanaryFormat:
         """Return the format of a canary.

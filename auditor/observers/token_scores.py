@@ -66,13 +66,13 @@ class TokenScoresObserver:
                     joined[number] = (held, _union(have, asked))
                     break
             else:
-                joined.append((need, asked))
+                joined.append((need, _union(asked, asked)))
         return [need.model_copy(update={"parameters": parameters.plain()}) for need, parameters in joined]
 
     def covers(self, joined: Need, need: Need) -> bool:
         """Return whether a pass made for `joined` holds all that `need` asks."""
         have, asked = Parameters.from_plain(joined.parameters), Parameters.from_plain(need.parameters)
-        return _same_pass(joined, have, need, asked) and _union(have, asked) == have
+        return _same_pass(joined, have, need, asked) and _union(have, asked) == _union(have, have)
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:
         """Return the columns it writes."""
@@ -158,6 +158,7 @@ def _same_pass(held: Need, have: Parameters, need: Need, asked: Parameters) -> b
 
 
 def _union(have: Parameters, asked: Parameters) -> Parameters:
+    """Return parameters that hold both; a temperature without a top k changes nothing and is left out."""
     records = None if have.records is None or asked.records is None else max(have.records, asked.records)
     sampling = have if have.top_k is not None else asked
     return Parameters(

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.core.record import canonical_bytes, parse_json
 from auditor.errors import IntegrityError
-from auditor.evidence.bundle import HTML, MANIFEST, PDF
+from auditor.evidence.bundle import ENVIRONMENT, HTML, MANIFEST, PDF, PLAN, POLICY, Bundle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from auditor.core.assessment import Assessment
+    from auditor.core.finding import Finding
+    from auditor.core.policy import Policy
+    from auditor.core.subject import Subject
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -18,6 +24,31 @@ PREDICATE_TYPE = "urn:memorization-auditor:attestation:memorization-audit:v0.1"
 MODEL = "model"
 """Name of the subject that stands for the model; its digest is that of OpenSSF model-signing."""
 FILES = (MANIFEST, HTML, PDF)
+
+
+def predicate_of(
+    bundle: Bundle, *, subject: Subject, policy: Policy, findings: Sequence[Finding], assessment: Assessment
+) -> dict[str, Any]:
+    """Return what the audit was and found, in a few words, as the seal says it."""
+    environment = bundle.read_plain(ENVIRONMENT)
+    return {
+        "auditor": environment["auditor"],
+        "created": environment["created"],
+        "operator": environment["operator"],
+        "policy": {"id": policy.id, "version": policy.version, "sha256": _digest(bundle.read(POLICY))},
+        "plan": _digest(bundle.read(PLAN)),
+        "subject": subject.identity(),
+        "data": {
+            "members": subject.members.digest,
+            "controls": subject.controls.digest if subject.controls else None,
+        },
+        "outcomes": {finding.test: finding.outcome.value for finding in findings},
+        "exit_code": assessment.exit_code,
+    }
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def build_statement(bundle: Path, *, model: str, predicate: dict[str, Any]) -> bytes:
