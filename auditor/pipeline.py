@@ -172,9 +172,11 @@ def _begin(prepared: Prepared, bundle: Bundle, occasion: Occasion) -> None:
     if bundle.has(layout.PLAN) and bundle.read(layout.PLAN) != plan:
         msg = f"{bundle.root}: holds another audit (its plan differs: policy, subject, statements or versions changed)"
         raise UsageError(msg, hint="Choose another folder with --out, or remove this one.")
-    if not bundle.has(layout.PLAN) and any(bundle.root.iterdir()):
+    # The plan is the first file of a bundle: whatever is killed after it, or while it is written, can be gone on with.
+    if not bundle.has(layout.PLAN) and any(path.suffix != ".draft" for path in bundle.root.iterdir()):
         msg = f"{bundle.root}: the folder is not empty and holds no audit"
         raise UsageError(msg, hint="Choose another folder with --out.")
+    bundle.write(layout.PLAN, plan)
     (bundle.root / layout.SEAL).unlink(missing_ok=True)
     if not bundle.has(layout.ENVIRONMENT):
         environment = describe_environment(
@@ -192,7 +194,6 @@ def _begin(prepared: Prepared, bundle: Bundle, occasion: Occasion) -> None:
     if prepared.opened.canaries is not None:
         bundle.write_record(f"{RESTRICTED}/{layout.CANARIES}", prepared.opened.canaries)
         bundle.write_record(layout.CANARIES, prepared.opened.canaries.withheld())
-    bundle.write(layout.PLAN, plan)
 
 
 def _policy_of(bundle: Bundle) -> Policy:

@@ -9,8 +9,8 @@ In this order (design rules R2 to R9):
 5. `signal` where the p-value, corrected over the pre-declared battery (Holm), is at or below alpha and the interval of
    the excess lies above zero;
 6. `no_signal` where the upper bounds of the excess and of the absolute value are at or below the tolerance and the least
-   sample is met. No correction is needed: several tests must all be quiet (an intersection-union claim), and the
-   two-sided interval makes each bound a little stricter than one at alpha;
+   sample is met. The bounds are one-sided at alpha. No correction is needed: several tests must all be quiet (an
+   intersection-union claim);
 7. `inconclusive` otherwise, with the sample that would do.
 """
 
@@ -22,6 +22,7 @@ from auditor.core.evidence import Omission
 from auditor.core.finding import Estimate, Finding, InstrumentCheck, Measurement, Outcome
 from auditor.core.policy import TestEntry, Tolerance
 from auditor.statistics.multiplicity import holm
+from auditor.statistics.power import records_needed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,10 +142,10 @@ def _quiet(entry: TestEntry, found: Measurement) -> Decision | None:
         return None
     if found.excess is None or found.estimate is None:
         return None
-    if found.excess.high <= tolerance.at_most and found.estimate.high <= _absolute(tolerance):
+    if found.excess.bound <= tolerance.at_most and found.estimate.bound <= _absolute(tolerance):
         bounds = (
-            f"excess at most {_number(found.excess.high, found.excess)}, "
-            f"absolute at most {_number(found.estimate.high, found.estimate)}; tolerated {tolerance.at_most:g}"
+            f"excess at most {_number(found.excess.bound, found.excess)}, "
+            f"absolute at most {_number(found.estimate.bound, found.estimate)}; tolerated {tolerance.at_most:g}"
         )
         reason = f"{found.answer} Upper bounds within the tolerance ({bounds}). {found.power.statement}"
         return Outcome.NO_SIGNAL, reason
@@ -182,10 +183,13 @@ def _why_inconclusive(entry: TestEntry, found: Measurement, p_adjusted: float, a
         reasons.append(f"The sample is too small: {'; '.join(short)}.")
     elif found.excess is not None and found.estimate is not None:
         reasons.append(
-            f"The upper bounds (excess {_number(found.excess.high, found.excess)}, "
-            f"absolute {_number(found.estimate.high, found.estimate)}) are above what is tolerated "
+            f"The upper bounds (excess {_number(found.excess.bound, found.excess)}, "
+            f"absolute {_number(found.estimate.bound, found.estimate)}) are above what is tolerated "
             f"({entry.tolerance.at_most:g})."
         )
+    if entry.tolerance is not None and entry.tolerance.unit == "ratio" and 0.0 < entry.tolerance.at_most < 1.0:
+        needed = records_needed(entry.tolerance.at_most, 1.0 - alpha)
+        reasons.append(f"At least {needed:,} independent records with nothing found would be within the tolerance.")
     reasons.append(found.power.statement)
     return " ".join(reasons)
 

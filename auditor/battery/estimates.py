@@ -16,13 +16,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def estimate(interval: Interval, unit: str, n: int) -> Estimate:
-    """Return an interval as an estimate of `n` independent units."""
+def one_sided(level: float) -> float:
+    """Return the level of the two-sided interval whose upper end is the one-sided bound at `level`."""
+    return 2.0 * level - 1.0
+
+
+def estimate(interval: Interval, unit: str, n: int, narrower: Interval | None = None) -> Estimate:
+    """Return an interval as an estimate of `n` independent units.
+
+    Args:
+        interval: The two-sided interval.
+        unit: Unit of its ends.
+        n: Independent units behind it.
+        narrower: The same interval at `one_sided(level)`; its upper end is the one-sided bound.
+    """
     value = float(interval.value)
+    high = max(float(interval.high), value)
     return Estimate(
         value=value,
         low=min(float(interval.low), value),
-        high=max(float(interval.high), value),
+        high=high,
+        upper=None if narrower is None else min(max(float(narrower.high), value), high),
         level=interval.level,
         unit=unit,
         method=interval.method,
@@ -40,7 +54,8 @@ def by_cluster(flags: NDArray[np.bool_], clusters: NDArray[np.object_]) -> tuple
 def rate(flags: NDArray[np.bool_], clusters: NDArray[np.object_], level: float) -> Estimate:
     """Return the share of flagged records, its interval clustered by person or document."""
     successes, trials = by_cluster(flags, clusters)
-    return estimate(clustered_rate(successes, trials, level), "ratio", len(trials))
+    narrower = clustered_rate(successes, trials, one_sided(level))
+    return estimate(clustered_rate(successes, trials, level), "ratio", len(trials), narrower)
 
 
 def excess_rate(
@@ -53,7 +68,8 @@ def excess_rate(
     """Return the share among members minus the share among controls (Newcombe, clustered)."""
     s1, t1 = by_cluster(members, member_clusters)
     s0, t0 = by_cluster(controls, control_clusters)
-    return estimate(clustered_difference(s1, t1, s0, t0, level), "ratio", min(len(t1), len(t0)))
+    narrower = clustered_difference(s1, t1, s0, t0, one_sided(level))
+    return estimate(clustered_difference(s1, t1, s0, t0, level), "ratio", min(len(t1), len(t0)), narrower)
 
 
 def excess_rate_p(

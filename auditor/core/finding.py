@@ -41,11 +41,21 @@ class Estimate(Record):
     """How the interval was made."""
     n: NonNegativeInt
     """Number of independent units behind it."""
+    upper: float | None = None
+    """One-sided upper bound at the same level: what `no_signal` is held to (rule R3); None: `high` is."""
+
+    @property
+    def bound(self) -> float:
+        """The upper bound that a tolerance is held against."""
+        return self.high if self.upper is None else self.upper
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if not self.low <= self.value <= self.high:
             msg = f"an estimate needs low <= value <= high, got {self.low} <= {self.value} <= {self.high}"
+            raise ValueError(msg)
+        if self.upper is not None and not self.value <= self.upper <= self.high:
+            msg = f"a one-sided bound lies between the value and the upper end, got {self.upper}"
             raise ValueError(msg)
         return self
 
@@ -70,9 +80,7 @@ class Power(Record):
     unit: Text
     probability: float = Field(gt=0.0, lt=1.0)
     statement: Text
-    """The same in one sentence, with the sample that the tolerance would need."""
-    least: NonNegativeInt = 0
-    """Sample that could meet the tolerance with nothing found, 0 if it has none."""
+    """The same in one sentence."""
 
 
 class Stratum(Record):

@@ -140,7 +140,7 @@ class Bundle:
         Raises:
             StorageError: The folder cannot be made or written.
         """
-        probe = self.root / ".writable"
+        probe = self.root / ".writable.draft"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"")

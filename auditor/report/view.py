@@ -94,6 +94,7 @@ def estimate(found: Estimate | None) -> dict[str, str] | None:
         "level": f"{100 * found.level:g}\u00a0%",
         "method": found.method,
         "n": f"{found.n:,}",
+        "bound": "" if found.upper is None else number(found.upper, found.unit),
     }
 
 

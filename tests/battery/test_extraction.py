@@ -217,6 +217,20 @@ def test_it_fires_on_the_guilty(test):
     assert found >= 38
 
 
+def test_the_policys_least_sample_is_enough_to_be_quiet():
+    """0 of 2,995 against 0 of 2,995 is within one in a thousand (rule R7); one record fewer is not asked for in vain."""
+    from auditor.assess.outcome import judge
+    from auditor.core.finding import Outcome
+    from auditor.policy.load import load_policy
+
+    (asked,) = [
+        e for e in load_policy("edpb-28-2024", base=None, known_tests=None).policy.tests if e.test == GREEDY.name
+    ]
+    for count, outcome in ((2995, Outcome.NO_SIGNAL), (2994, Outcome.INCONCLUSIVE)):
+        found = greedy(suffix_table([False] * count), controls_of([False] * count))
+        assert judge([asked], {GREEDY.name: found}, [], confidence=0.95)[0].outcome is outcome
+
+
 def test_the_forecast_is_the_power_that_is_printed():
     facts = measuring().facts
     forecast = GREEDY.forecast(GREEDY.parameters(), facts)

@@ -22,7 +22,7 @@ from auditor.core.evidence import Need
 from auditor.core.finding import Gate, Measurement, Power, Stratum
 from auditor.core.record import Record
 from auditor.core.seeds import generator
-from auditor.statistics.power import records_needed, smallest_detectable_excess, upper_bound_if_none
+from auditor.statistics.power import smallest_detectable_excess, upper_bound_if_none
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,6 @@ def power_of_rates(members: int, controls: int, level: float) -> Power:
         unit="ratio",
         probability=PROBABILITY,
         statement=statement,
-        least=records_needed(0.001, level),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import PositiveInt
 
-from auditor.battery.estimates import between, estimate
+from auditor.battery.estimates import between, estimate, one_sided
 from auditor.core.evidence import Need
 from auditor.core.finding import Estimate, Figure, Gate, Measurement, Power, Series, Stratum
 from auditor.core.record import Record
@@ -119,11 +119,10 @@ class ExposureTest:
             "planted": np.array([item.exposure.bits for item in planted]),
             "control": np.array([item.exposure.bits for item in control]),
         }
-        found = estimate(_median(planted, level), "bit", len(planted))
+        found = estimate(_median(planted, level), "bit", len(planted), _median(planted, one_sided(level)))
         chance = estimate(_median(control, level), "bit", len(control))
-        excess = estimate(
-            hodges_lehmann(bits["planted"], bits["control"], level), "bit", min(len(planted), len(control))
-        )
+        shift, narrower = (hodges_lehmann(bits["planted"], bits["control"], each) for each in (level, one_sided(level)))
+        excess = estimate(shift, "bit", min(len(planted), len(control)), narrower)
         p_value = coin_flip_p(planted, control, generator(measuring.seed, self.name, "coins"), parameters.permutations)
         fisher = fisher_combination([item.p_value for item in planted])
         return Measurement(
@@ -282,7 +281,7 @@ def _power(planted: int, level: float) -> Power:
         f"With {planted} planted canaries a mean exposure {effect:.2f} bit above chance ({CHANCE:.2f} bit) would be called a "
         "signal four times in five."
     )
-    return Power(smallest_effect=effect, unit="bit", probability=PROBABILITY, statement=statement, least=20)
+    return Power(smallest_effect=effect, unit="bit", probability=PROBABILITY, statement=statement)
 
 
 def _median(items: Sequence[Ranked], level: float) -> Interval:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from auditor.battery.estimates import between, copies_bins, estimate
+from auditor.battery.estimates import between, copies_bins, estimate, one_sided
 from auditor.battery.language.membership_scores import SCORES, Scored, read_scores
 from auditor.core.evidence import Need
 from auditor.core.finding import Estimate, Figure, Gate, Measurement, Power, Series, Stratum
@@ -157,19 +157,22 @@ class Membership:
     def _point(
         self, members: Scored, controls: Scored, name: str, fpr: float, level: float
     ) -> tuple[Estimate, Estimate, Estimate]:
-        point = tpr_at_fpr(
-            members.scores[name],
-            controls.scores[name],
-            fpr,
-            level,
-            members.clusters.astype(str),
-            controls.clusters.astype(str),
+        point, narrower = (
+            tpr_at_fpr(
+                members.scores[name],
+                controls.scores[name],
+                fpr,
+                each,
+                members.clusters.astype(str),
+                controls.clusters.astype(str),
+            )
+            for each in (level, one_sided(level))
         )
         n1, n0 = _units(members), _units(controls)
         return (
-            estimate(point.tpr, "ratio", n1),
+            estimate(point.tpr, "ratio", n1, narrower.tpr),
             estimate(point.fpr_interval, "ratio", n0),
-            estimate(point.excess, "ratio", min(n1, n0)),
+            estimate(point.excess, "ratio", min(n1, n0), narrower.excess),
         )
 
     def _gates(self, parameters: Parameters, blind: ObservedTable, level: float) -> tuple[Gate, ...]:
@@ -227,14 +230,17 @@ def _units(side: Scored) -> int:
 
 
 def _area(members: Scored, controls: Scored, name: str, level: float) -> Estimate:
-    found = auc_interval(
-        members.scores[name],
-        controls.scores[name],
-        level,
-        members.clusters.astype(str),
-        controls.clusters.astype(str),
+    found, narrower = (
+        auc_interval(
+            members.scores[name],
+            controls.scores[name],
+            each,
+            members.clusters.astype(str),
+            controls.clusters.astype(str),
+        )
+        for each in (level, one_sided(level))
     )
-    return estimate(found, "ratio", min(_units(members), _units(controls)))
+    return estimate(found, "ratio", min(_units(members), _units(controls)), narrower)
 
 
 Points = dict[str, tuple[Estimate, Estimate, Estimate]]
@@ -250,12 +256,16 @@ def _primary(
     """
     if points:
         best = max(names, key=lambda name: points[name][2].low)
+        if points[best][2].low <= 0.0:
+            # Nothing shown: what is printed must bound every score, so it is the one that could be largest.
+            best = max(names, key=lambda name: points[name][2].bound)
         if points[best][2].low > 0.0 or p_value > alpha:
             return (best, "excess_tpr", *points[best])
     best = max(names, key=lambda name: areas[name].value)
     found = areas[best]
-    chance = found.model_copy(update={"value": 0.5, "low": 0.5, "high": 0.5, "method": "chance, exact"})
-    excess = found.model_copy(update={"value": found.value - 0.5, "low": found.low - 0.5, "high": found.high - 0.5})
+    chance = found.model_copy(update={"value": 0.5, "low": 0.5, "high": 0.5, "upper": None, "method": "chance, exact"})
+    shifted = {name: getattr(found, name) - 0.5 for name in ("value", "low", "high")}
+    excess = found.model_copy(update={**shifted, "upper": found.bound - 0.5})
     return best, "excess_auc", found, chance, excess
 
 
@@ -266,9 +276,7 @@ def _power(n1: int, n0: int, fpr: float, level: float) -> Power:
         f"With {n1:,} members and {n0:,} controls (independent units) an area of {0.5 + effect:.3f} would be called a "
         f"signal four times in five; the controls {carries} ({least_controls(fpr):,} are needed)."
     )
-    return Power(
-        smallest_effect=effect, unit="ratio", probability=PROBABILITY, statement=statement, least=least_controls(fpr)
-    )
+    return Power(smallest_effect=effect, unit="ratio", probability=PROBABILITY, statement=statement)
 
 
 def _strata(
