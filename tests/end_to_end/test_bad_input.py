@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import auditor
+from sample_audit import auditor
 
 from auditor.seal.keys import generate_key
 
