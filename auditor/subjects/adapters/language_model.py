@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from auditor.errors import SubjectError, UnsupportedError
+from auditor.errors import SubjectError
+from auditor.subjects.adapters.batching import batches, halving, shared_start
 from auditor.subjects.adapters.token_scoring import first_largest, score_rows
 from auditor.subjects.capability import ScoreRequest, TokenScores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -84,8 +85,8 @@ class CausalLM:
             for row, found in zip(some, self._score_batch([sequences[row] for row in some], request), strict=True):
                 scores[row] = found
 
-        for batch in _batches(rows, lengths, self._tokens_at_once(request.first)):
-            _halving(batch, work)
+        for batch in batches(rows, lengths, self._tokens_at_once(request.first)):
+            halving(batch, work)
         return scores
 
     def _score_batch(self, sequences: Sequence[NDArray[np.int32]], request: ScoreRequest) -> list[TokenScores]:
@@ -144,8 +145,8 @@ class CausalLM:
 
         # Prefixes of one length need no padding, so that cached positions are the positions of the text.
         for length, rows in by_length.items():
-            for batch in _batches(rows, [length] * len(prefixes), self._cached_at_once(length, tokens)):
-                _halving(batch, work)
+            for batch in batches(rows, [length] * len(prefixes), self._cached_at_once(length, tokens)):
+                halving(batch, work)
         return continued
 
     def _continue_batch(self, prefixes: Sequence[NDArray[np.int32]], tokens: int) -> NDArray[np.int32]:
@@ -185,7 +186,10 @@ class CausalLM:
             raise ValueError(msg)
         self._check([prefix, *completions])
         totals = np.zeros(len(completions))
-        rows = sorted((row for row, n in enumerate(lengths) if n), key=lambda row: -lengths[row])
+        # In the order of their tokens, so that those of one batch begin alike.
+        rows = sorted(
+            (row for row, n in enumerate(lengths) if n), key=lambda r: (-lengths[r], *completions[r].tolist())
+        )
         with torch.inference_mode():
             logits, cache = self._last_logits(self._padded([prefix]), None)
             first = logits[0].log_softmax(dim=-1).double().cpu().numpy()
@@ -194,44 +198,72 @@ class CausalLM:
             raise SubjectError(msg, hint="Is the checkpoint whole, and made for this precision? Try dtype: float32.")
         for row in rows:
             totals[row] = first[completions[row][0]]
-        if not hasattr(cache, "batch_repeat_interleave"):
+        if not hasattr(cache, "batch_select_indices"):
             return self._score_whole(prefix, completions, totals)
 
         def work(some: list[int]) -> None:
             totals[some] += self._score_after(cache, [completions[row] for row in some])
 
         longer = [row for row in rows if lengths[row] > 1]
-        budget = self._cached_at_once(len(prefix), max(lengths, default=1))
-        for batch in _batches(longer, [len(prefix) + length for length in lengths], budget):
-            _halving(batch, work)
+        longest = max(lengths, default=1)
+        cached = self._cached_at_once(len(prefix), longest) // (len(prefix) + longest) * longest
+        for batch in batches(longer, lengths, min(cached, self._tokens_at_once(1))):
+            halving(batch, work)
         return totals
 
     def _score_after(self, cache: Any, completions: Sequence[NDArray[np.int32]]) -> NDArray[np.float64]:  # noqa: ANN401
         """Return the summed log-probability of each completion from its second token on, nat, shape [completions]."""
+        lengths = np.array([len(ids) for ids in completions])
+        totals = np.zeros(len(completions))
         with torch.inference_mode():
-            held = copy.deepcopy(cache)
-            held.batch_repeat_interleave(len(completions))
             ids = self._padded(completions)
-            targets = ids[:, 1:]
-            keep = torch.arange(1, ids.shape[1], device=self._device)[None] < torch.tensor(
-                [len(row) for row in completions], device=self._device
-            ).unsqueeze(1)
-            if self._head is not None:
-                out = self._model.base_model(input_ids=ids[:, :-1], past_key_values=held, use_cache=True)
-                states, head = out.last_hidden_state[keep], self._head
+            held = copy.deepcopy(cache)
+            shared, firsts, group = shared_start(ids, int(lengths.min()))
+            if shared:
+                # Completions that begin alike share that beginning, too: it is computed once for each of them.
+                held.batch_repeat_interleave(len(firsts))
+                states, head = self._after(held, firsts)
+                path = self._summed(states[:, :-1], head, firsts[:, 1:], np.full(len(firsts), shared - 1))
+                totals += path[group.cpu().numpy()]
+                totals += self._summed(states[:, -1][group][:, None], head, ids[:, shared, None], np.ones(len(ids)))
+                held.batch_select_indices(group)
             else:
-                out = self._model(input_ids=ids[:, :-1], past_key_values=held, use_cache=True)
-                states, head = out.logits[keep], _as_it_is
-            scored = torch.zeros(targets.shape, dtype=torch.float64)
-            size = max(1, HEAD_BYTES // (4 * self.vocabulary))
-            wanted = targets[keep]
-            parts = []
-            for start in range(0, len(wanted), size):
-                logits = head(states[start : start + size]).float()
-                own = logits.gather(1, wanted[start : start + size, None]).squeeze(1)
-                parts.append((own - logits.logsumexp(dim=1)).double().cpu())
-            scored[keep.cpu()] = torch.cat(parts)
-            return np.asarray(scored.sum(dim=1).numpy())
+                held.batch_repeat_interleave(len(ids))
+            rest = ids[:, shared:]
+            if rest.shape[1] > 1:
+                states, head = self._after(held, rest[:, :-1])
+                totals += self._summed(states, head, rest[:, 1:], lengths - shared - 1)
+        return totals
+
+    def _after(self, cache: Any, ids: torch.Tensor) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:  # noqa: ANN401
+        """Return what positions after a cache hold, shape [rows, positions, ...], and what makes logits of it."""
+        if self._head is not None:
+            out = self._model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+            return out.last_hidden_state, self._head
+        return self._model(input_ids=ids, past_key_values=cache, use_cache=True).logits, _as_it_is
+
+    def _summed(
+        self,
+        states: torch.Tensor,
+        head: Callable[[torch.Tensor], torch.Tensor],
+        targets: torch.Tensor,
+        lengths: NDArray[np.generic],
+    ) -> NDArray[np.float64]:
+        """Return the summed log-probability of the first `lengths` targets of each row, nat, shape [rows]."""
+        steps = torch.arange(targets.shape[1], device=self._device)
+        keep = steps[None] < torch.from_numpy(lengths.astype(np.int64)).to(self._device)[:, None]
+        states, wanted = states[keep], targets[keep]
+        found = torch.zeros(len(wanted), dtype=torch.float64)
+        size = max(1, HEAD_BYTES // (4 * self.vocabulary))
+        for start in range(0, len(wanted), size):
+            part = slice(start, start + size)
+            logits = head(states[part]).float()
+            own = logits.gather(1, wanted[part, None]).squeeze(1)
+            found[part] = (own - logits.logsumexp(dim=1)).double().cpu()
+        scored = torch.zeros(targets.shape, dtype=torch.float64)
+        scored[keep.cpu()] = found
+        totals: NDArray[np.float64] = scored.sum(dim=1).numpy()
+        return totals
 
     def _score_whole(
         self, prefix: NDArray[np.int32], completions: Sequence[NDArray[np.int32]], totals: NDArray[np.float64]
@@ -314,38 +346,6 @@ def _separate_head(model: Any, device: torch.device, tokens: int) -> Callable[[t
     same = parts.shape == whole.shape and parts.dtype == whole.dtype and torch.equal(parts, whole)
     found: Callable[[torch.Tensor], torch.Tensor] | None = head if same else None
     return found
-
-
-def _batches(rows: Sequence[int], lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield batches of rows, longest first, whose padded tokens stay within the budget; a batch has at least one row."""
-    batch: list[int] = []
-    for row in rows:
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
-
-
-def _halving(rows: list[int], work: Callable[[list[int]], None]) -> None:
-    """Do the work on all rows, on halves of them if the accelerator's memory does not hold them.
-
-    Raises:
-        UnsupportedError: It does not even hold one.
-    """
-    try:
-        work(rows)
-        parts: list[list[int]] = []
-    except torch.OutOfMemoryError:
-        if len(rows) == 1:
-            msg = "the accelerator's memory does not hold one sequence of this model"
-            raise UnsupportedError(msg, hint="Use device: cpu, dtype: bfloat16 or a smaller max_tokens.") from None
-        parts = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
-    # Outside the handler: while the error is handled, its traceback keeps the failed batch in memory.
-    for part in parts:
-        torch.cuda.empty_cache()
-        _halving(part, work)
 
 
 def _nothing() -> TokenScores:
