@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from sample_audit import auditor
 
+SHARDS = "observations/*/shard-*.parquet"
+"""Public files, renamed last: a shard is there when they are."""
 PURE = ("findings.json", "assessment.json", "instrument.json", "plan.json", "subject.json")
 
 
@@ -145,13 +147,11 @@ def test_killed_at_any_moment_it_goes_on_and_finds_the_same(bundle, place, tmp_p
         process = subprocess.Popen(
             [str(part) for part in command], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        while process.poll() is None and (
-            len(list(out.rglob("shard-*.parquet"))) < len(kept) + more or not out.exists()
-        ):
+        while process.poll() is None and (len(list(out.glob(SHARDS))) < len(kept) + more or not out.exists()):
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        shards = {path: path.stat().st_mtime_ns for path in out.rglob("shard-*.parquet")}
+        shards = {path: path.stat().st_mtime_ns for path in out.glob(SHARDS)}
         assert {
             path: stamp for path, stamp in shards.items() if path in kept
         } == kept  # finished shards are not made again
