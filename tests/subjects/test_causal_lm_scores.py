@@ -83,6 +83,7 @@ def test_the_size_of_batches_changes_nothing(
     rows = sequences(model)
     usual = model.score(rows, EVERYTHING)
     monkeypatch.setattr(language_model, "LARGEST_BATCH", budget)
+    monkeypatch.setattr(language_model, "HEAD_ROWS", 1)
     monkeypatch.setattr(language_model, "HEAD_BYTES", 4 * model.vocabulary * 3)
     monkeypatch.setattr(token_scoring, "VALUES", model.vocabulary * 2)
     for one, other in zip(usual, model.score(rows, EVERYTHING), strict=True):
@@ -249,6 +250,7 @@ def test_logits_of_a_whole_batch_are_never_held(models: dict[str, CausalLM], mon
         return logits
 
     monkeypatch.setattr(model, "_head", watched)
+    monkeypatch.setattr(language_model, "HEAD_ROWS", 1)
     monkeypatch.setattr(language_model, "HEAD_BYTES", 4 * model.vocabulary * 8)
     rows = sequences(model, 30)
     model.score(rows, ScoreRequest())

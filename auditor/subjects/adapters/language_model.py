@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-HEAD_BYTES = 64 << 20
-"""Logits that are there at once where the head can be applied by itself, byte."""
+HEAD_BYTES = 8 << 20
+"""Logits that are there at once where the head can be applied by itself, byte: few enough to stay in the cache,"""
+HEAD_ROWS = 256
+"""but those of at least so many positions, or the head is read from memory too often."""
 LOGIT_BYTES = 400 << 20
 """Logits of one batch where it cannot, byte."""
 CACHE_BYTES = 512 << 20
@@ -99,7 +101,7 @@ class CausalLM:
             states, head = self._states(ids, steps - 1)
             targets = ids[:, request.first :][keep]
             states = states[keep]
-            size = max(1, HEAD_BYTES // (4 * self.vocabulary))
+            size = max(HEAD_ROWS, HEAD_BYTES // (4 * self.vocabulary))
             for start in range(0, len(targets), size):
                 part = slice(start, start + size)
                 parts.append(score_rows(head(states[part]), targets[part], request))
@@ -254,7 +256,7 @@ class CausalLM:
         keep = steps[None] < torch.from_numpy(lengths.astype(np.int64)).to(self._device)[:, None]
         states, wanted = states[keep], targets[keep]
         found = torch.zeros(len(wanted), dtype=torch.float64)
-        size = max(1, HEAD_BYTES // (4 * self.vocabulary))
+        size = max(HEAD_ROWS, HEAD_BYTES // (4 * self.vocabulary))
         for start in range(0, len(wanted), size):
             part = slice(start, start + size)
             logits = head(states[part]).float()
