@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST_ID = 256
 """Characters."""
+MOST_COPIES = 2**31 - 1
+"""What a column of the evidence can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +126,24 @@ class FileRecords:
         target = next(wanted, None)
         if target is None:
             return
-        if self._cursor is None or self._cursor[0] > target:
-            self._cursor = (0, enumerate(rows_of(self.path)))
-        rows = self._cursor[1]
+        cursor, self._cursor = (
+            self._cursor,
+            None,
+        )  # whoever reads owns the place in the file: two readers do not share it
+        if cursor is None or cursor[0] > target:
+            cursor = (0, enumerate(rows_of(self.path)))
+        rows = cursor[1]
         for position, row in rows:
             if position == target:
-                self._cursor = (position + 1, rows)
-                yield self._record(row, position)
+                record = self._record(row, position)
                 target = next(wanted, None)
                 if target is None:
+                    self._cursor = (position + 1, rows)
+                    yield record
                     return
+                yield record
+        msg = f"{self.path}: the file changed after it was checked: record {target} is gone"
+        raise DataError(msg, hint="Let nothing write to the data during an audit, and run again.")
 
     def fingerprints(self) -> Iterator[tuple[int, str, bytes]]:
         """Yield position, id and a 16-byte digest of each text, after Unicode and white space are made alike."""
@@ -186,6 +196,9 @@ class FileRecords:
         if "\x00" in text:
             msg = f"{row.where}: the text holds a NUL character"
             raise DataError(msg, hint="Is this a text file? Remove the NUL characters.")
+        if not _is_unicode(text):
+            msg = f"{row.where}: the text holds half of a surrogate pair, which no encoding can hold"
+            raise DataError(msg, hint="Write the character whole; the file was cut between two halves.")
         name = str(values["id"]) if row.is_file else _named(row, spec.id, "id") or str(position)
         if len(name) > LONGEST_ID:
             msg = f"{row.where}: the id is longer than {LONGEST_ID} characters"
@@ -198,7 +211,7 @@ def _named(row: Row, column: str | None, role: str) -> str:
     if column is None:
         return ""
     value = row.values.get(column)
-    if value is None or isinstance(value, dict | list) or str(value) == "":
+    if value is None or isinstance(value, dict | list) or str(value) == "" or not _is_unicode(str(value)):
         msg = f"{row.where}: the column '{column}' ({role}) has no usable value"
         raise DataError(msg, hint="Every record needs one, as a word or number.")
     return str(value)
@@ -209,13 +222,22 @@ def _copies(row: Row, column: str | None) -> int:
         return 1
     value: Any = row.values.get(column)
     try:
-        number = int(value)
-    except (TypeError, ValueError):
+        number = int(value.removesuffix(".0") if isinstance(value, str) else value)
+    except (TypeError, ValueError, OverflowError):
         number = 0
-    if number < 1 or str(value) not in {str(number), f"{number}.0"}:
-        msg = f"{row.where}: copies '{value}' is not a whole number of at least 1"
+    if not 1 <= number <= MOST_COPIES or str(value) not in {str(number), f"{number}.0"}:
+        msg = f"{row.where}: copies '{value}' is not a whole number from 1 to {MOST_COPIES:,}"
         raise DataError(msg, hint="Say how often the record stood in the training data.")
     return number
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether the text can be encoded: JSON can spell halves of characters that no text has."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _short(name: str) -> bytes:

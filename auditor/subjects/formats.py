@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Some programs put it before UTF-8; it is not part of the first word."""
 ROWS = 1024
 """Rows of a Parquet file that are held at once."""
 LARGEST_LINE = 64 << 20
@@ -78,9 +80,9 @@ def rows_of(path: Path) -> Iterator[Row]:
 def _text_row(file: Path, folder: Path) -> Row:
     content = file.read_bytes()
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _not_utf8(str(file), error.start) from error
+        text = content.removeprefix(BYTE_ORDER_MARK).decode("utf-8")
+    except UnicodeDecodeError:
+        raise _not_utf8(str(file), content) from None
     return Row(str(file), {"id": file.relative_to(folder).as_posix(), "text": text}, is_file=True)
 
 
@@ -91,9 +93,9 @@ def _json_rows(path: Path) -> Iterator[Row]:
             if not line.strip():
                 continue
             try:
-                values = parse_json(line.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                raise _not_utf8(where, error.start) from error
+                values = parse_json(line.removeprefix(BYTE_ORDER_MARK if number == 1 else b"").decode("utf-8"))
+            except UnicodeDecodeError:
+                raise _not_utf8(where, line) from None
             except ValueError as error:
                 msg = f"{where}: not a JSON object on one line ({error})"
                 raise DataError(msg, hint="Each line of a .jsonl file is one JSON object.") from error
@@ -105,18 +107,21 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 def _csv_rows(path: Path) -> Iterator[Row]:
     csv.field_size_limit(min(sys.maxsize, LARGEST_LINE))
-    with path.open("rb") as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as stream:
+    with path.open("rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream, restkey="<more>", strict=True)
         try:
+            names = list(reader.fieldnames or ())
+            if len(set(names)) != len(names):
+                msg = f"{path}:{reader.line_num}: two columns have the same name"
+                raise DataError(msg, hint="Give every column a name of its own.")
             for row in reader:
                 where = f"{path}:{reader.line_num}"
                 if "<more>" in row:
                     msg = f"{where}: the row has more cells than the head"
                     raise DataError(msg, hint="Quote cells that hold commas.")
                 yield Row(where, dict(row))
-        except UnicodeDecodeError as error:
-            where = f"{path}:{reader.line_num + 1}"
-            raise _not_utf8(where, error.start) from error
+        except UnicodeDecodeError:
+            raise _undecodable_line(path) from None  # the reader is ahead of its lines: look for the place
         except csv.Error as error:
             msg = f"{path}:{reader.line_num}: not valid CSV ({error})"
             raise DataError(msg, hint="Quote cells that hold commas, quotes or line breaks.") from error
@@ -138,6 +143,21 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         raise DataError(msg, hint="Write the file again.") from error
 
 
-def _not_utf8(where: str, offset: int) -> DataError:
-    msg = f"{where}: not UTF-8 (byte {offset})"
+def _undecodable_line(path: Path) -> DataError:
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return _not_utf8(f"{path}:{number}", line)
+    return _not_utf8(str(path), b"")
+
+
+def _not_utf8(where: str, content: bytes) -> DataError:
+    """Return the error that names the first byte, counted from 0 in the line or file, that is not UTF-8."""
+    try:
+        content.decode("utf-8")
+        msg = f"{where}: not UTF-8"
+    except UnicodeDecodeError as error:
+        msg = f"{where}: not UTF-8 (byte {error.start})"
     return DataError(msg, hint="Convert the file to UTF-8.")
