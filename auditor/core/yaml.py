@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, ComposerError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from typing_extensions import override
 
 from auditor.core.record import Record
 from auditor.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 LARGEST_FILE = 4 << 20
@@ -24,6 +26,8 @@ LARGEST_TREE = 200_000
 """Nodes, aliases counted as often as they are used."""
 DEEPEST = 40
 """Levels of nesting."""
+LARGEST_INTEGER = 2**53 - 1
+"""What every reader of JSON holds exactly."""
 
 R = TypeVar("R", bound=Record)
 Place = tuple[str | int, ...]
@@ -39,6 +43,25 @@ _TAGS = {
     "tag:yaml.org,2002:seq",
     "tag:yaml.org,2002:timestamp",
 }
+
+
+def _integer(text: str) -> int:
+    digits = text.replace("_", "")
+    base = {"0x": 16, "0o": 8, "0b": 2}.get(digits.lstrip("+-")[:2], 10)
+    return int(digits, base)
+
+
+def _number(text: str) -> float:
+    return float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_SCALARS: dict[str, Callable[[str], bool | int | float | None]] = {
+    "null": lambda text: {"": None, "~": None, "null": None}[text],
+    "bool": lambda text: {"true": True, "false": False}[text],
+    "int": _integer,
+    "float": _number,
+}
+"""How the words of each kind are read, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +106,9 @@ def parse_yaml(content: bytes, path: Path, error: type[InputError] = InputError)
         msg = f"{path}: not UTF-8 (byte {fault.start})"
         raise error(msg, hint="Save the file as UTF-8.") from fault
     try:
-        node = YAML(typ="safe", pure=True).compose(text)
+        loader = YAML(typ="safe", pure=True)
+        loader.Composer = _BoundedComposer
+        node = loader.compose(text)
     except MarkedYAMLError as fault:
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
         msg = f"{path}:{line}: not valid YAML ({fault.problem or fault})"
@@ -159,6 +184,35 @@ def _read(path: Path, error: type[InputError]) -> bytes:
         raise error(msg, hint="Check the path; `auditor init` writes files to start from.") from fault
 
 
+class _BoundedComposer(Composer):
+    """Stops at the first node that is too deep or too many, before the rest of the file is looked at."""
+
+    def __init__(self, loader: Any = None) -> None:  # noqa: ANN401
+        super().__init__(loader=loader)
+        self.warn_double_anchors = False  # an anchor may be given anew
+        self._deep = self._many = 0
+
+    @override
+    def compose_document(self) -> Any:
+        start = self.parser.peek_event()
+        if start.version or start.tags:
+            raise ComposerError(None, None, "directives (%YAML, %TAG) are not allowed", start.start_mark)
+        return super().compose_document()
+
+    @override
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._deep += 1
+        self._many += 1
+        mark = self.parser.peek_event().start_mark
+        if self._deep > DEEPEST + 1:
+            raise ComposerError(None, None, f"nested more than {DEEPEST} levels deep", mark)
+        if self._many > LARGEST_TREE:
+            raise ComposerError(None, None, f"more than {LARGEST_TREE:,} values", mark)
+        node = super().compose_node(parent, index)
+        self._deep -= 1
+        return node
+
+
 class _Reader:
     """Turns nodes into plain values, counting them."""
 
@@ -179,6 +233,9 @@ class _Reader:
         if tag not in _TAGS:
             self._refuse(line, f"the tag '{tag}' is not allowed", "Only plain values can be used.")
         self.lines[place] = line
+        own = {"map": MappingNode, "seq": SequenceNode}.get(tag.rsplit(":", 1)[1], ScalarNode)
+        if not isinstance(node, own):
+            self._refuse(line, f"the tag '{tag}' does not fit its value", "Leave the tag out.")
         if isinstance(node, MappingNode):
             return self._mapping(node, place)
         if isinstance(node, SequenceNode):
@@ -191,28 +248,32 @@ class _Reader:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, ScalarNode):
                 self._refuse(line, "a key is not a word", "Write keys as plain words.")
+            if str(key_node.tag) not in {*_TAGS, "tag:yaml.org,2002:merge"}:
+                self._refuse(line, f"the tag '{key_node.tag}' is not allowed", "Only plain values can be used.")
             key = str(key_node.value)
             if key == "<<":
                 self._refuse(line, "merge keys (<<) are not allowed", "Write the values out.")
             if key in found:
                 self._refuse(line, f"the key '{key}' stands twice", "Remove one of the two.")
             found[key] = self.plain(value_node, (*place, key))
+            self.lines[(*place, key)] = line  # a long value begins below its key: say where it is named
         return found
 
     def _scalar(self, tag: str, text: str, line: int) -> Any:  # noqa: ANN401
-        if tag.endswith(":null"):
-            return None
-        if tag.endswith(":bool"):
-            return text.lower() == "true"
-        if tag.endswith(":int"):
-            return int(text.replace("_", ""), 0) if not text.lstrip("+-").startswith("0o") else int(text, 8)
-        if tag.endswith(":float"):
-            number = float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
-            if not math.isfinite(number):
-                self._refuse(line, f"'{text}' is not a finite number", "Write a number.")
-            return number
-        return text  # dates stay as they are written
+        kind = tag.rsplit(":", 1)[1]
+        if kind not in _SCALARS:
+            return text  # dates stay as they are written
+        try:
+            value = _SCALARS[kind](text.lower())
+        except (ValueError, KeyError):
+            what = {"null": "nothing", "bool": "true or false", "int": "a whole number", "float": "a number"}[kind]
+            self._refuse(line, f"'{text[:40]}' is not {what}", "Put a word into quotes.")
+        if isinstance(value, float) and not math.isfinite(value):
+            self._refuse(line, f"'{text}' is not a finite number", "Write a number.")
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            self._refuse(line, f"{text[:40]} is too large", f"Write a number up to {LARGEST_INTEGER:,}.")
+        return value
 
-    def _refuse(self, line: int, what: str, hint: str) -> None:
+    def _refuse(self, line: int, what: str, hint: str) -> NoReturn:
         msg = f"{self.path}:{line}: {what}"
         raise self.error(msg, hint=hint)
