@@ -53,7 +53,7 @@ def assess(
     return Assessment(
         clauses=states,
         conclusion=conclude(findings, states),
-        attack_classes_not_tested=attack_classes_not_tested(catalogues),
+        attack_classes_not_tested=attack_classes_not_tested(catalogues, findings),
         limits=limits(subject, findings),
         triggers=triggers(policy, created),
         exit_code=exit_code(findings),
@@ -83,7 +83,8 @@ def _state(
     statements: Sequence[Statement],
     subject: Subject,
 ) -> ClauseState:
-    speaking = [finding for finding in findings if clause.id in finding.evidence_for]
+    scored = clause.kind is not ClauseKind.INTERPRETIVE
+    speaking = [finding for finding in findings if scored and clause.id in finding.evidence_for]
     outcome = worst([finding.outcome for finding in speaking])
     decided = tuple(finding.test for finding in speaking if finding.outcome is outcome)
     own = [statement for statement in statements if clause.id in statement.clauses]
@@ -91,8 +92,8 @@ def _state(
     state: StatementState | None = None
     if clause.statement is not None and (own or clause.id in policy.statements):
         state = StatementState.SUPPLIED if own else StatementState.MISSING
-        if conflict:
-            state = StatementState.CONTRADICTED
+    if conflict:  # also where the clause asks no statement: what was said and is not so is never left out
+        state = StatementState.CONTRADICTED
     return ClauseState(
         clause=clause,
         catalogue=catalogue,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from auditor.core.assessment import StatementState
-from auditor.core.finding import Finding, Outcome
+from auditor.core.finding import Estimate, Finding, Outcome
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -32,6 +33,11 @@ FORBIDDEN = (
 )
 """Words that cannot stand in a conclusion: no test can carry them."""
 
+_FORBIDDEN = re.compile(
+    "(?<![a-z0-9])(?:" + "|".join(r"\s+".join(map(re.escape, word.split())) for word in FORBIDDEN) + ")(?![a-z0-9])",
+    re.IGNORECASE,
+)
+
 _NO_SIGNAL = (
     "For the model and data identified in this report, under the access, knowledge and budget it states, the tests "
     "listed as run showed no leakage above the declared tolerances: {tests}. This is evidence about those tests only. "
@@ -43,8 +49,12 @@ _NOT_SUPPORTED = (
     "access tested."
 )
 _CONFIRMED = (
-    "Records of {count} real {noun} came out. A person must decide whether Art. 33 GDPR (notification of a breach) "
-    "applies; its 72 hours may have begun."
+    "Records of at least {count} real {noun} came out. A person must decide whether Art. 33 GDPR (notification of a "
+    "breach) applies; its 72 hours may have begun."
+)
+_CONFIRMED_IN_DOUBT = (
+    "{tests}: a control failed, and records came out that may be of real persons. A person must look at them and decide "
+    "whether Art. 33 GDPR (notification of a breach) applies; its 72 hours may have begun."
 )
 _UNRESOLVED = (
     "The evidence does not allow a statement either way for {tests}. No conclusion of low likelihood may be drawn "
@@ -61,18 +71,58 @@ _EXFILTRATION = (
 )
 
 
+def forbidden_words(text: str) -> tuple[str, ...]:
+    """Return the words in a text that cannot stand in a conclusion, as they are written there."""
+    return tuple(match.group() for match in _FORBIDDEN.finditer(text))
+
+
+def _named(tests: Sequence[str]) -> str:
+    """Return the names of tests; a third party chose them, so a name is held to the same words."""
+    return ", ".join("a test whose name stands under its finding" if forbidden_words(name) else name for name in tests)
+
+
+def _answered(finding: Finding) -> str:
+    """Return the answer of a test in its own words, or as bare numbers where the words could not stand here."""
+    measured = finding.measurement
+    if measured is None:
+        return "no number is given."
+    if not forbidden_words(measured.answer):
+        return measured.answer
+    if measured.estimate is None:
+        return "see the finding."
+    control = f"; control {_numbers(measured.control)}" if measured.control is not None else ""
+    return f"{_numbers(measured.estimate)}{control}."
+
+
+def _numbers(estimate: Estimate) -> str:
+    unit = "" if estimate.unit == "ratio" or forbidden_words(estimate.unit) else f" {estimate.unit}"
+    return f"{estimate.value:.3g}{unit} ({100 * estimate.level:g} % interval {estimate.low:.3g} to {estimate.high:.3g}{unit})"
+
+
+def _persons(findings: Sequence[Finding]) -> list[str]:
+    """Return the question of Art. 33 GDPR: a test raises it, a person answers it."""
+    counts = {finding.test: finding.measurement.confirmed for finding in findings if finding.measurement}
+    outcomes = {finding.test: finding.outcome for finding in findings}
+    sure = max((count for test, count in counts.items() if outcomes[test] is Outcome.SIGNAL), default=0)
+    doubtful = [test for test, count in counts.items() if count and outcomes[test] is Outcome.INVALID]
+    sentences = []
+    if sure:
+        sentences.append(_CONFIRMED.format(count=sure, noun="person" if sure == 1 else "persons"))
+    if doubtful:
+        sentences.append(_CONFIRMED_IN_DOUBT.format(tests=_named(doubtful)))
+    return sentences
+
+
 def conclude(findings: Sequence[Finding], clauses: Sequence[ClauseState]) -> tuple[str, ...]:
-    """Return the conclusions, the gravest first."""
+    """Return the conclusions, the gravest first; no word of `FORBIDDEN` is in them, whatever a test calls or says itself."""
     sentences = [
-        _SIGNAL.format(test=finding.test, answer=finding.measurement.answer)
+        _SIGNAL.format(test=_named([finding.test]), answer=_answered(finding))
         for finding in findings
-        if finding.outcome is Outcome.SIGNAL and finding.measurement is not None
+        if finding.outcome is Outcome.SIGNAL
     ]
     if sentences:
         sentences.append(_NOT_SUPPORTED)
-    confirmed = max((finding.measurement.confirmed for finding in findings if finding.measurement), default=0)
-    if confirmed:
-        sentences.append(_CONFIRMED.format(count=confirmed, noun="person" if confirmed == 1 else "persons"))
+    sentences += _persons(findings)
     for outcome, template in (
         (Outcome.INVALID, _INVALID),
         (Outcome.NOT_RUN, _NOT_RUN),
@@ -81,7 +131,7 @@ def conclude(findings: Sequence[Finding], clauses: Sequence[ClauseState]) -> tup
     ):
         tests = [finding.test for finding in findings if finding.outcome is outcome]
         if tests:
-            sentences.append(template.format(tests=", ".join(tests)))
+            sentences.append(template.format(tests=_named(tests)))
     for state, template in ((StatementState.CONTRADICTED, _CONTRADICTED), (StatementState.MISSING, _MISSING)):
         ids = [item.clause.id for item in clauses if item.statement is state]
         if ids:
@@ -89,10 +139,23 @@ def conclude(findings: Sequence[Finding], clauses: Sequence[ClauseState]) -> tup
     return tuple(sentences)
 
 
-def attack_classes_not_tested(catalogues: Sequence[Catalogue]) -> tuple[str, ...]:
-    """Return the attack classes that the clauses name and that no test here covers, in the clauses' order."""
-    named = [name for catalogue in catalogues for clause in catalogue.clauses for name in clause.attack_classes]
-    return tuple(dict.fromkeys(named))
+def attack_classes_not_tested(catalogues: Sequence[Catalogue], findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Return what the clauses name and nothing here tested, in the clauses' order.
+
+    These are the attack classes for which there is no test, and the tests that the policy leaves out or that measured
+    nothing, with the reason: a shorter policy has a longer list.
+    """
+    outcomes = {finding.test: finding.outcome for finding in findings}
+    clauses = [clause for catalogue in catalogues for clause in catalogue.clauses]
+    without = [name for clause in clauses for name in clause.attack_classes]
+    tests = dict.fromkeys(name for clause in clauses for name in clause.tests)
+    reasons = {
+        Outcome.NOT_RUN: "asked for and not run",
+        Outcome.NOT_APPLICABLE: "declared not applicable",
+        None: "not asked for by this policy",
+    }
+    left_out = [f"{name} ({reasons[outcomes.get(name)]})" for name in tests if outcomes.get(name) in reasons]
+    return tuple(dict.fromkeys([*left_out, *without]))
 
 
 def limits(subject: Subject, findings: Sequence[Finding]) -> tuple[str, ...]:

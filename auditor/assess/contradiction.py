@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from auditor.core.finding import Outcome
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -12,19 +14,34 @@ if TYPE_CHECKING:
     from auditor.core.finding import Finding
     from auditor.core.subject import Subject
 
-_DEDUPLICATED = re.compile(r"\b(?:was|were|is|are|have been|has been)\s+(?:fully\s+)?de-?duplicated\b", re.IGNORECASE)
+_DEDUPLICATED = re.compile(
+    r"\b(?:was|were|is|are|have been|has been|we|we have)\s+(?:fully\s+|all\s+)?de-?duplicated\b", re.IGNORECASE
+)
 _NO_MEMORY = re.compile(
     r"\b(?:no|none of the)\s+(?:training\s+)?records?\s+(?:can|could)\s+be\s+extracted\b", re.IGNORECASE
 )
+
+_UNSURE = re.compile(
+    r"\b(?:not|never|cannot|neither|whether|if|unless|partly|partially|only|should|shall|will|would|may|might|to be)\b|n't\b",
+    re.IGNORECASE,
+)
+"""Words that make a sentence something other than a plain claim: a statement is only contradicted where it plainly claims."""
+
+
+def _claims(text: str, claim: re.Pattern[str]) -> bool:
+    """Return whether a sentence of the text plainly makes the claim."""
+    return any(
+        claim.search(sentence) and not _UNSURE.search(sentence) for sentence in re.split(r"(?<=[.;:!?])\s+|\n\n", text)
+    )
 
 
 def contradiction(statements: Sequence[Statement], findings: Sequence[Finding], subject: Subject) -> str:
     """Return what disagrees with one of the statements, in words; empty where nothing does."""
     found = []
     for statement in statements:
-        if _DEDUPLICATED.search(statement.text) and (most := _most_copies(findings, subject)):
+        if _claims(statement.text, _DEDUPLICATED) and (most := _most_copies(findings, subject)):
             found.append(f"Statement '{statement.id}' says the data was deduplicated; {most}.")
-        if _NO_MEMORY.search(statement.text) and (which := _extracted(findings)):
+        if _claims(statement.text, _NO_MEMORY) and (which := _extracted(findings)):
             found.append(f"Statement '{statement.id}' says that no record can be extracted; {which}.")
     return " ".join(found)
 
@@ -50,6 +67,7 @@ def _extracted(findings: Sequence[Finding]) -> str:
         measured = finding.measurement
         if measured is None or measured.statistic != "excess_rate" or measured.estimate is None:
             continue
-        if measured.estimate.value > 0.0:
+        # Below a signal it can be chance, or text that anybody could guess; after a failed control it means nothing.
+        if finding.outcome is Outcome.SIGNAL and measured.estimate.value > 0.0:
             return f"{finding.test} extracted {measured.estimate.value:.2%} of those tested"
     return ""

@@ -8,9 +8,9 @@ In this order (design rules R2 to R9):
 4. `inconclusive` where another gate did not hold;
 5. `signal` where the p-value, corrected over the pre-declared battery (Holm), is at or below alpha and the interval of
    the excess lies above zero;
-6. `no_signal` where the upper bounds of the excess and of the absolute value are at or below the tolerance and the least
-   sample is met. The bounds are one-sided at alpha. No correction is needed: several tests must all be quiet (an
-   intersection-union claim);
+6. `no_signal` where the upper bounds of the excess and of the absolute value are at or below the tolerance, in its unit
+   and at the policy's level, and the least sample is met. The bounds are one-sided at alpha. No correction is needed:
+   several tests must all be quiet (an intersection-union claim);
 7. `inconclusive` otherwise, with the sample that would do.
 """
 
@@ -48,10 +48,11 @@ def judge(
     battery = [entry for entry in entries if entry.not_applicable is None]
     raw = [_p_value(measured.get(entry.test)) for entry in battery]
     adjusted = dict(zip((entry.test for entry in battery), holm(raw), strict=True)) if battery else {}
+    alpha = round(1.0 - confidence, 12)  # 1 - 0.9 is below 0.1 in floating point, which would miss p = 0.1
     findings = []
     for entry in entries:
         found = measured.get(entry.test)
-        outcome, reason = _decide(entry, found, instrument, adjusted.get(entry.test, 1.0), 1.0 - confidence)
+        outcome, reason = _decide(entry, found, instrument, adjusted.get(entry.test, 1.0), alpha)
         findings.append(
             Finding(
                 test=entry.test,
@@ -98,7 +99,7 @@ def _decide(
         or _confirmed(found)
         or _gates(found)
         or _signal(found, p_adjusted, alpha)
-        or _quiet(entry, found)
+        or _quiet(entry, found, alpha)
         or (Outcome.INCONCLUSIVE, _why_inconclusive(entry, found, p_adjusted, alpha))
     )
 
@@ -136,9 +137,11 @@ def _signal(found: Measurement, p_adjusted: float, alpha: float) -> Decision | N
     return None
 
 
-def _quiet(entry: TestEntry, found: Measurement) -> Decision | None:
+def _quiet(entry: TestEntry, found: Measurement, alpha: float) -> Decision | None:
     tolerance = entry.tolerance
     if tolerance is None or tolerance.statistic != found.statistic or _short_of(entry, found):
+        return None
+    if _not_comparable(tolerance, found, alpha):
         return None
     if found.excess is None or found.estimate is None:
         return None
@@ -150,6 +153,21 @@ def _quiet(entry: TestEntry, found: Measurement) -> Decision | None:
         reason = f"{found.answer} Upper bounds within the tolerance ({bounds}). {found.power.statement}"
         return Outcome.NO_SIGNAL, reason
     return None
+
+
+def _not_comparable(tolerance: Tolerance, found: Measurement, alpha: float) -> str:
+    """Return why the bounds cannot be held against the tolerance; empty where they can.
+
+    A tolerance of 0.1 percent held against a ratio would let a hundred times as much through.
+    """
+    for estimate in (found.excess, found.estimate):
+        if estimate is None:
+            continue
+        if estimate.unit != tolerance.unit:
+            return f"The tolerance is in {tolerance.unit}, the measurement in {estimate.unit}: they cannot be compared."
+        if estimate.level < 1.0 - alpha - 1e-9:
+            return f"The bounds hold at {estimate.level:.1%}, the policy asks for {1.0 - alpha:.1%}."
+    return ""
 
 
 def _absolute(tolerance: Tolerance) -> float:
@@ -171,6 +189,8 @@ def _why_inconclusive(entry: TestEntry, found: Measurement, p_adjusted: float, a
         reasons.append(f"There is no control to compare with ({found.control_reason or 'none given'}).")
     else:
         small = f"p = {p_adjusted:.2g} after the correction" if p_adjusted > alpha else "its interval reaches zero"
+        if found.p_value is None:
+            small = "the test gives no p-value"
         reasons.append(f"No excess over the control is shown ({small}).")
     if entry.tolerance is None:
         reasons.append("The policy names no tolerance, so nothing can be called within it.")
@@ -179,6 +199,8 @@ def _why_inconclusive(entry: TestEntry, found: Measurement, p_adjusted: float, a
             f"The tolerance is about {entry.tolerance.statistic}, which this sample cannot carry; "
             f"{found.statistic} was measured."
         )
+    elif apart := _not_comparable(entry.tolerance, found, alpha):
+        reasons.append(apart)
     elif short := _short_of(entry, found):
         reasons.append(f"The sample is too small: {'; '.join(short)}.")
     elif found.excess is not None and found.estimate is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from auditor.core.assessment import Statement
 from auditor.core.record import Record, Text
@@ -33,7 +33,7 @@ class StatementEntry(Record):
     """One statement, as the user writes it."""
 
     id: Text
-    clauses: tuple[Text, ...]
+    clauses: tuple[Text, ...] = Field(min_length=1)
     text: Text
     author: Text
     role: Text

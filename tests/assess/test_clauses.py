@@ -6,10 +6,10 @@ import datetime as dt
 import itertools
 
 import pytest
-from making import catalogue, clause, finding, measurement, policy, subject
+from making import catalogue, clause, estimate, finding, measurement, policy, subject
 
 from auditor.assess.clauses import assess, exit_code, worst
-from auditor.assess.conclusion import FORBIDDEN, conclude
+from auditor.assess.conclusion import FORBIDDEN, attack_classes_not_tested, conclude, forbidden_words
 from auditor.assess.statements import load_statements
 from auditor.core.assessment import Statement, StatementState
 from auditor.core.clause import ClauseKind
@@ -86,6 +86,65 @@ def test_a_measured_fact_contradicts_a_statement():
     assert assessed(found, statements=[denied]).clauses[0].statement is StatementState.CONTRADICTED
 
 
+def test_what_contradicts_is_never_left_out_of_the_conclusion():
+    """Also where the clause asks no statement and the policy asks for none."""
+    denied = statement("No record can be extracted.")
+    found = assessed(finding(), statements=[denied], clauses=(clause(statement=None),), asked=())
+    assert found.clauses[0].statement is StatementState.CONTRADICTED
+    assert any("disagree" in sentence and "C-1" in sentence for sentence in found.conclusion)
+
+
+@pytest.mark.parametrize("outcome", [item for item in Outcome if item is not Outcome.SIGNAL])
+def test_only_a_signal_contradicts_that_nothing_can_be_extracted(outcome):
+    """A number after a failed control means nothing, and one below a signal can be chance."""
+    denied = statement("No record can be extracted.")
+    assert assessed(finding(outcome), statements=[denied]).clauses[0].statement is StatementState.SUPPLIED
+
+
+REPEATED = measurement(strata=(Stratum(by="copies", label="64+", estimate=measurement().estimate),))
+
+
+@pytest.mark.parametrize(
+    ("text", "claimed"),
+    [
+        ("The training data were deduplicated before training.", True),
+        ("Sources are listed. The corpus has been fully de-duplicated; see annex.", True),
+        ("We deduplicated all records.", True),
+        ("The data was not deduplicated.", False),
+        ("It could not be shown that the data was deduplicated.", False),
+        ("It is unclear whether the data was deduplicated.", False),
+        ("The data was only partly filtered and is deduplicated in part.", False),
+        ("The data should be deduplicated, and the next version will be: it wasn't. So be it.", False),
+        ("Deduplication is planned.", False),
+    ],
+)
+def test_only_a_plain_claim_is_contradicted(text, claimed):
+    found = finding(Outcome.SIGNAL, measurement=REPEATED)
+    state = assessed(found, statements=[statement(text)], what=subject(has_copies=True)).clauses[0]
+    assert state.statement is (StatementState.CONTRADICTED if claimed else StatementState.SUPPLIED)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_an_interpretive_clause_is_not_scored_whatever_a_policy_says(outcome):
+    framing = clause("C-1", kind=ClauseKind.INTERPRETIVE, tests=(), statement=None)
+    state = assessed(finding(outcome), clauses=(framing,), asked=()).clauses[0]
+    assert (state.outcome, state.tests, state.decided_by) == (None, (), ())
+
+
+def test_a_shorter_policy_has_a_longer_list_of_what_was_not_tested():
+    clauses = (clause(tests=("t/a", "t/b"), attack_classes=("inversion",)), clause("C-2", tests=("t/b", "t/c", "t/d")))
+    found = [finding(Outcome.INCONCLUSIVE, "t/a"), finding(Outcome.NOT_RUN, "t/c")]
+    found.append(finding(Outcome.NOT_APPLICABLE, "t/d"))
+    assert set(attack_classes_not_tested([catalogue(*clauses)], found)) == {
+        "inversion",
+        "t/b (not asked for by this policy)",
+        "t/c (asked for and not run)",
+        "t/d (declared not applicable)",
+    }
+    all_run = [finding(Outcome.SIGNAL, f"t/{letter}") for letter in "abcd"]
+    assert attack_classes_not_tested([catalogue(*clauses)], all_run) == ("inversion",)
+
+
 def test_interpretive_clauses_are_printed_and_not_scored():
     state = assessed(
         finding(), clauses=(clause("C-9", kind=ClauseKind.INTERPRETIVE, tests=(), statement=None),)
@@ -102,19 +161,50 @@ def test_no_forbidden_word_reaches_a_conclusion(outcomes):
     ]
     states = assessed(*findings, clauses=(clause(), clause("C-2")), asked=("C-1", "C-2")).clauses
     for sentence in conclude(findings, states):
-        words = sentence.lower()
-        assert not [
-            word
-            for word in FORBIDDEN
-            if word.lower() in words.replace("-", "-").split() or f" {word.lower()} " in words
-        ]
-        assert " pass" not in words
+        assert not stands_in(sentence)
+        assert " pass" not in sentence.lower()
+
+
+def stands_in(sentence):
+    """Return the forbidden words of a sentence, found in another way than the code finds them."""
+    padded = f" {''.join(c if c.isalnum() or c == '-' else ' ' for c in sentence.lower())} "
+    padded = " ".join(["", *padded.split(), ""])
+    return [word for word in FORBIDDEN if f" {word.lower()} " in padded]
+
+
+def test_the_wording_guard_sees_words_in_every_dress():
+    for word in FORBIDDEN:
+        for dress in ("The model is {}.", "({})", "{}, it says", "\u201c{}\u201d", "very_{}", "{}!\n"):
+            assert forbidden_words(dress.format(word.upper())), (word, dress)
+    for plain in ("safeguard", "unsafely", "No leak above the tolerance was shown.", "anonymity", "certificate"):
+        assert not forbidden_words(plain), plain
+
+
+@pytest.mark.parametrize("word", FORBIDDEN)
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_a_test_of_a_third_party_cannot_put_a_forbidden_word_into_a_conclusion(word, outcome):
+    """Neither through its answer, nor its unit, nor its name; the numbers stay."""
+    name = f"acme/{word.lower().replace(' ', '-')}"
+    number = estimate(0.25, 0.125, 0.5, unit=word)
+    said = measurement(name, answer=f"The model is {word}.", estimate=number, control=number, confirmed=1)
+    found = finding(outcome, name=name, measurement=None if outcome is Outcome.NOT_RUN else said)
+    sentences = conclude([found], assessed(found).clauses)
+    assert not [stands_in(sentence) for sentence in sentences if stands_in(sentence)]
+    if outcome is Outcome.SIGNAL:
+        assert "0.25 (95 % interval 0.125 to 0.5)" in sentences[0]
 
 
 def test_a_confirmed_person_raises_the_question_of_a_breach():
     found = finding(Outcome.SIGNAL, measurement=measurement(confirmed=2))
     assert any("Art. 33 GDPR" in sentence for sentence in assessed(found).conclusion)
     assert not any("Art. 33" in sentence for sentence in assessed(finding()).conclusion)
+
+
+def test_a_record_that_came_out_while_a_control_failed_is_asked_about_and_not_asserted():
+    found = assessed(finding(Outcome.INVALID, measurement=measurement(confirmed=2))).conclusion
+    asked = [sentence for sentence in found if "Art. 33" in sentence]
+    assert len(asked) == 1
+    assert "may be of real persons" in asked[0]
 
 
 def test_validity_ends_after_the_policys_months():
@@ -153,6 +243,8 @@ def test_statements_are_read_with_the_digest_of_what_they_rest_on(tmp_path):
         ("  author: Ann\n", "", ["statements.yaml:", "author"]),
         ("2026-01-31", "2027-01-31", ["statements.yaml:7", "future"]),
         ("2026-01-31", "31.1.2026", ["not an ISO date"]),
+        ("[C-1]", "[]", ["statements.yaml:3", "clauses"]),
+        ("author: Ann", "author: '  '", ["statements.yaml:5", "author"]),
         ('date: "2026-01-31"', 'date: "2026-01-31"\n  evidence: [{path: gone}]', ["no file 'gone'"]),
         ('date: "2026-01-31"', 'date: "2026-01-31"\n  evidence: [{path: dpia, sha256: "00"}]', ["changed"]),
     ],

@@ -118,6 +118,40 @@ def test_a_statistic_that_the_tolerance_is_not_about_cannot_be_within_it():
     assert "excess_auc was measured" in judged(found).reason
 
 
+@pytest.mark.parametrize("which", ["excess", "estimate"])
+def test_a_tolerance_in_another_unit_is_never_met(which):
+    """0.1 percent held against a ratio would tolerate a hundred times as much."""
+    asked = entry(tolerance=tolerance(unit="percent", at_most=0.1))
+    found = measurement(excess=estimate(0.04, -0.01, 0.09), estimate=estimate(0.04, 0.01, 0.09))
+    assert judged(found, asked).outcome is Outcome.INCONCLUSIVE
+    assert "percent" in judged(found, asked).reason
+    assert "ratio" in judged(found, asked).reason
+    numbers = {name: estimate(0.04, -0.01, 0.09, unit="percent") for name in ("excess", "estimate")}
+    assert judged(measurement(**numbers), asked).outcome is Outcome.NO_SIGNAL
+    numbers[which] = estimate(0.04, -0.01, 0.09)
+    assert judged(measurement(**numbers), asked).outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("which", ["excess", "estimate"])
+def test_bounds_below_the_policys_level_are_never_within_a_tolerance(which):
+    narrow = measurement()
+    loose = getattr(narrow, which).model_copy(update={"level": 0.9})
+    assert judged(narrow).outcome is Outcome.NO_SIGNAL
+    found = judged(narrow.model_copy(update={which: loose}))
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert "90.0%" in found.reason
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.9, 0.95, 0.99, 0.999])
+def test_a_p_value_at_the_level_itself_is_a_signal(confidence):
+    """In floating point 1 - 0.9 is below 0.1."""
+    alpha = {0.8: 0.2, 0.9: 0.1, 0.95: 0.05, 0.99: 0.01, 0.999: 0.001}[confidence]
+    found = measurement(excess=estimate(0.1, 0.05, 0.2), p_value=alpha)
+    assert judge([entry()], {"t/a": found}, [], confidence=confidence)[0].outcome is Outcome.SIGNAL
+    above = found.model_copy(update={"p_value": alpha * 1.001})
+    assert judge([entry()], {"t/a": above}, [], confidence=confidence)[0].outcome is not Outcome.SIGNAL
+
+
 def test_no_control_is_never_quiet():
     found = judged(measurement(control=None, control_reason="none supplied", excess=None, p_value=None))
     assert found.outcome is Outcome.INCONCLUSIVE
