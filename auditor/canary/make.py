@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+LARGEST_SEED = 2**53
+"""What every reader of JSON holds exactly."""
 LEAST_SPACE = 1000
 """A smaller space cannot show more than ten bits."""
 
@@ -32,9 +34,13 @@ def make(
         nonce: 32 bytes that keep the commitment from being guessed; None: drawn from the system.
 
     Raises:
-        DataError: A format has no hole or too small a space; a tier is not positive or stands twice.
+        DataError: A format has no hole, too small a space or two spellings of one secret; a tier is not positive or
+            stands twice; the seed is out of range.
     """
     _check(formats, tiers, per_tier)
+    if not 0 <= seed < LARGEST_SEED:
+        msg = f"the seed {seed} is not a whole number from 0 up to 2^53"
+        raise DataError(msg, hint="Draw a smaller one.")
     rng = generator(seed, "canaries")
     coins = generator(seed, "coins")
     used: dict[str, set[str]] = {form.id: set() for form in formats}
@@ -75,6 +81,9 @@ def _check(formats: Sequence[CanaryFormat], tiers: Sequence[int], per_tier: int)
     if not formats or not tiers:
         msg = "canaries need at least one format and one tier"
         raise DataError(msg, hint="Name formats and tiers, for example --tiers 1,4,16,64.")
+    if per_tier < 1:
+        msg = f"{per_tier} canaries per tier are too few"
+        raise DataError(msg, hint="Write for example --per-tier 20.")
     if min(tiers) < 1 or len(set(tiers)) != len(tiers):
         msg = f"the tiers {list(tiers)} are not different positive numbers"
         raise DataError(msg, hint="Write for example --tiers 1,4,16,64.")
@@ -85,7 +94,19 @@ def _check(formats: Sequence[CanaryFormat], tiers: Sequence[int], per_tier: int)
         if form.template.count(HOLE) != 1:
             msg = f"canary format '{form.id}': the template must hold {HOLE} exactly once"
             raise DataError(msg, hint=f"Write the secret's place as {HOLE}.")
+        if not _is_spelled_once(form):
+            msg = f"canary format '{form.id}': two different draws would spell the same secret"
+            raise DataError(
+                msg, hint="Use different symbols, of one length or with a separator that is in none of them."
+            )
         needed = max(LEAST_SPACE, 4 * len(tiers) * per_tier)
         if form.space < needed:
             msg = f"canary format '{form.id}' has only {form.space} secrets; {needed} are needed"
             raise DataError(msg, hint="Make the secret longer or the alphabet larger.")
+
+
+def _is_spelled_once(form: CanaryFormat) -> bool:
+    """Return whether every draw spells another secret, so that secrets are uniform and the space is as large as said."""
+    one_length = len({len(symbol) for symbol in form.symbols}) == 1 and form.symbols[0] != ""
+    separated = bool(form.separator) and not any(form.separator in symbol for symbol in form.symbols)
+    return len(set(form.symbols)) == len(form.symbols) and (one_length or separated)

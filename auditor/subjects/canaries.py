@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from auditor.core.canary import CanarySet
 from auditor.core.record import parse_json
 from auditor.errors import DataError
@@ -23,6 +25,11 @@ def read_canaries(path: Path) -> CanarySet:
     except OSError as error:
         msg = f"{path}: the canary manifest cannot be read ({error.strerror or error})"
         raise DataError(msg, hint="It is the file that `auditor canary make` wrote.") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]  # what stands there may be a secret
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        msg = f"{path}: not a canary manifest ({place}: {first['msg'][:1].lower()}{first['msg'][1:]})"
+        raise DataError(msg, hint="It is the file that `auditor canary make` wrote.") from None
     except ValueError as error:
         msg = f"{path}: not a canary manifest ({error})"
         raise DataError(msg, hint="It is the file that `auditor canary make` wrote.") from error

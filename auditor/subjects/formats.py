@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    import pyarrow as pa
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Some programs put it before UTF-8; it is not part of the first word."""
 ROWS = 1024
@@ -134,13 +136,29 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if len(set(names)) != len(names):
+                raise pa.ArrowInvalid("two columns have the same name")  # noqa: EM101, TRY003
             for batch in file.iter_batches(batch_size=ROWS):
-                for values in batch.to_pylist():
+                for values in pa.table({name: _in_microseconds(batch.column(name)) for name in names}).to_pylist():
                     number += 1
                     yield Row(f"{path}, row {number}", values)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         msg = f"{path}, after row {number}: not valid Parquet ({str(error).splitlines()[0]})"
         raise DataError(msg, hint="Write the file again.") from error
+
+
+def _in_microseconds(column: pa.Array) -> pa.Array:
+    """Return the column; moments are cut to microseconds, which Python's own types hold."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+        return column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    if pa.types.is_time64(column.type) and column.type.unit == "ns":
+        return column.cast(pa.time64("us"), safe=False)
+    if pa.types.is_duration(column.type) and column.type.unit == "ns":
+        return column.cast(pa.duration("us"), safe=False)
+    return column
 
 
 def _undecodable_line(path: Path) -> DataError:

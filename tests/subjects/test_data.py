@@ -142,6 +142,25 @@ def test_the_identity_is_of_content_and_meaning_and_not_of_the_place(tmp_path: P
     assert len({digests[0], *others}) == 4
 
 
+def test_other_columns_of_a_table_do_not_matter(tmp_path: Path) -> None:
+    """Moments finer than Python holds, lists, nothing at all: only the columns that are named count."""
+    path = tmp_path / "records.parquet"
+    columns = {
+        "text": pa.array(["one", "two"]).dictionary_encode(),
+        "when": pa.array([1, None], pa.timestamp("ns", "UTC")),
+        "clock": pa.array([1, 2], pa.time64("ns")),
+        "lasted": pa.array([1, 2], pa.duration("ns")),
+        "list": pa.array([[1.5], []]),
+        "nothing": pa.nulls(2),
+        "bytes": pa.array([b"\xff", b""]),
+    }
+    pq.write_table(pa.table(columns), path)
+    assert [record.text for record in whole(opened(path))] == ["one", "two"]
+    assert "'bytes'" in refused(path, text="bytes").message
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["text", "text"]), path)
+    assert "same name" in refused(path).message
+
+
 # Samples
 
 
