@@ -150,14 +150,16 @@ def misfit(
         model: The schema.
         skip: The document was put under a key to be validated, which its own places do not have.
     """
-    first = fault.errors()[0]
+    # A key that is not known explains one that is missing: it is the same word, misspelt.
+    first = min(fault.errors(), key=lambda each: each["type"] != "extra_forbidden")
     place = tuple(first["loc"])[1 if skip else 0 :]
     name = ".".join(str(part) for part in place) or "the file"
     others = len(fault.errors()) - 1
-    hint = f"{others} more of this kind follow." if others else "See docs/schemas for what a file may say."
+    more = f"{others} more of this kind follow." if others else ""
+    hint = more or "See docs/schemas for what a file may say."
     if first["type"] == "extra_forbidden":
         message = f"'{place[-1]}' is not known here"
-        hint = did_you_mean(str(place[-1]), _keys(model))
+        hint = f"{did_you_mean(str(place[-1]), _keys(model))} {more}".strip()
     elif first["type"] == "missing":
         message = f"'{place[-1]}' is missing"
     else:

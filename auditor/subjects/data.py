@@ -126,11 +126,11 @@ class FileRecords:
         target = next(wanted, None)
         if target is None:
             return
-        cursor, self._cursor = (
-            self._cursor,
-            None,
-        )  # whoever reads owns the place in the file: two readers do not share it
+        # Whoever reads owns the place in the file: two readers do not share it.
+        cursor, self._cursor = self._cursor, None
         if cursor is None or cursor[0] > target:
+            if _stamps(self.path) != self._stamps:
+                raise self._changed()
             cursor = (0, enumerate(rows_of(self.path)))
         rows = cursor[1]
         for position, row in rows:
@@ -142,8 +142,7 @@ class FileRecords:
                     yield record
                     return
                 yield record
-        msg = f"{self.path}: the file changed after it was checked: record {target} is gone"
-        raise DataError(msg, hint="Let nothing write to the data during an audit, and run again.")
+        raise self._changed(target)
 
     def fingerprints(self) -> Iterator[tuple[int, str, bytes]]:
         """Yield position, id and a 16-byte digest of each text, after Unicode and white space are made alike."""
@@ -153,7 +152,14 @@ class FileRecords:
                 plain = " ".join(unicodedata.normalize("NFC", record.text).split())
                 yield position, record.id, hashlib.blake2b(plain.encode(), digest_size=16).digest()
 
+    def _changed(self, gone: int | None = None) -> DataError:
+        what = "it was written to" if gone is None else f"record {gone} is gone"
+        msg = f"{self.path}: the records changed after their digest was taken: {what}"
+        return DataError(msg, hint="Let nothing write to the data during an audit, and run again.")
+
     def _check(self) -> NDArray[np.int64]:
+        self._stamps = _stamps(self.path)
+        self._files = artifacts(files_of(self.path), self.base)
         positions: list[int] = []
         seen: dict[bytes, str] = {}
         clusters: set[bytes] = set()
@@ -173,7 +179,8 @@ class FileRecords:
             msg = f"{self.path}: there is no record in it"
             raise DataError(msg, hint="Give a file with at least one record.")
         self._clusters = len(clusters)
-        self._files = artifacts(files_of(self.path), self.base)
+        if _stamps(self.path) != self._stamps:
+            raise self._changed()
         return np.array(positions, dtype=np.int64)
 
     def _check_columns(self, row: Row) -> None:
@@ -229,6 +236,11 @@ def _copies(row: Row, column: str | None) -> int:
         msg = f"{row.where}: copies '{value}' is not a whole number from 1 to {MOST_COPIES:,}"
         raise DataError(msg, hint="Say how often the record stood in the training data.")
     return number
+
+
+def _stamps(path: Path) -> list[tuple[str, int, int]]:
+    """Return name, size and time of the last change of each file: cheap to compare before each pass."""
+    return [(str(file), (found := file.stat()).st_size, found.st_mtime_ns) for file in files_of(path)]
 
 
 def _is_unicode(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,13 +239,24 @@ def test_records_that_are_left_out_are_in_no_sample(tmp_path: Path) -> None:
     }
 
 
-def test_a_file_that_lost_records_after_it_was_checked_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["jsonl", "folder"])
+def test_records_that_change_after_their_digest_was_taken_are_noticed(kind: str, tmp_path: Path) -> None:
+    path = write(kind, tmp_path)
+    records = opened(path)
+    file = path / "003.txt" if path.is_dir() else path
+    os.utime(file, ns=(1, 1))
+    with pytest.raises(DataError, match="changed after their digest") as caught:
+        whole(records)
+    assert str(path) in caught.value.message
+    assert caught.value.hint
+
+
+def test_records_that_are_gone_are_noticed_where_the_clock_does_not_tell(tmp_path: Path) -> None:
     path = write("jsonl", tmp_path)
     records = opened(path)
-    jsonl(path, ROWS[:10])
-    with pytest.raises(DataError, match="changed") as caught:
+    records._positions = np.append(records._positions, len(ROWS))
+    with pytest.raises(DataError, match=f"record {len(ROWS)} is gone"):
         whole(records)
-    assert caught.value.hint
 
 
 # Overlap
