@@ -110,11 +110,16 @@ def _state(
 def _rationale(clause: Clause, speaking: Sequence[Finding], outcome: Outcome | None, decided: Sequence[str]) -> str:
     if clause.kind is ClauseKind.INTERPRETIVE:
         return "Frames the report; it is printed and not scored."
+    measured = {finding.test for finding in speaking if finding.measurement is not None}
+    missing = [*(name for name in clause.tests if name not in measured), *clause.attack_classes]
+    untested = f" Named by the clause and not tested here: {', '.join(missing)}." if missing else ""
     if outcome is not None:
-        return f"The worst outcome among {len(speaking)} tests is {outcome.value}: {', '.join(decided)}."
+        among = (
+            "The outcome of the one test" if len(speaking) == 1 else f"The worst outcome among {len(speaking)} tests"
+        )
+        return f"{among} is {outcome.value}: {', '.join(decided)}.{untested}"
     if speaking:
-        return "Every test of the policy that speaks to it was declared not applicable."
-    if clause.tests or clause.attack_classes:
-        classes = f" ({', '.join(clause.attack_classes)})" if clause.attack_classes else ""
-        return f"Not tested: no test of this policy speaks to it{classes}. This report is no evidence about it."
+        return f"Every test of the policy that speaks to it was declared not applicable.{untested}"
+    if missing:
+        return f"Not tested: no test of this policy speaks to it. This report is no evidence about it.{untested}"
     return "No test can answer it; it rests on the controller's statement."

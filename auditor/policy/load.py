@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditor.core.policy import Policy
+from pydantic import ValidationError
+
+from auditor.contract.registry import listed, load
+from auditor.core.clause import ClauseKind
+from auditor.core.evidence import Omission
+from auditor.core.policy import Policy, TestEntry
 from auditor.core.resources import resource
 from auditor.core.yaml import Document, load_yaml, validate
 from auditor.errors import PolicyError, did_you_mean
 from auditor.policy.catalogue import LoadedCatalogue, load_catalogue, shipped_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from auditor.core.clause import Clause
 
@@ -83,6 +88,48 @@ def _check_tests(policy: Policy, document: Document, known: Mapping[str, tuple[s
             place = document.where(["tests", number, "tolerance", "statistic"])
             msg = f"{place}: '{entry.test}' has no statistic '{entry.tolerance.statistic}'"
             raise PolicyError(msg, hint=did_you_mean(entry.tolerance.statistic, statistics))
+        _check_tolerance(entry, document, number)
+        _check_parameters(entry, document, number)
+
+
+def _check_tolerance(entry: TestEntry, document: Document, number: int) -> None:
+    """Refuse a tolerance that nothing could meet, or that nothing could fail."""
+    if entry.tolerance is None:
+        return
+    for field in ("at_most", "absolute_at_most"):
+        value = getattr(entry.tolerance, field)
+        if value is None:
+            continue
+        where = document.where(["tests", number, "tolerance", field])
+        if value < 0.0:
+            msg = f"{where}: {field} is {value:g}; no excess below zero can be asked for"
+            raise PolicyError(msg, hint="Write 0 or more.")
+        if value >= 1.0 and entry.tolerance.unit == "ratio":
+            msg = f"{where}: {field} is {value:g}, and every ratio is at most 1: nothing would ever be above it"
+            raise PolicyError(
+                msg, hint="Write one in a thousand as 0.001; name the unit if it is not a ratio (`unit: bit`)."
+            )
+
+
+def _check_parameters(entry: TestEntry, document: Document, number: int) -> None:
+    """Refuse a parameter that the installed test does not have, on its line; what is not installed is not asked."""
+    if entry.test not in {item.name for item in listed("tests")}:
+        return
+    test = load("tests", entry.test)
+    if isinstance(test, Omission):  # a row of the plan, not a fault of the policy
+        return
+    try:
+        test.parameters.from_plain(entry.parameters)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        place = ["tests", number, "parameters", *first["loc"]]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            msg = f"{document.where(place)}: '{entry.test}' has no parameter '{name}'"
+            raise PolicyError(msg, hint=did_you_mean(name, test.parameters.model_fields)) from fault
+        known = ", ".join(sorted(test.parameters.model_fields))
+        msg = f"{document.where(place)}: {name}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        raise PolicyError(msg, hint=f"Parameters of this test: {known}.") from fault
 
 
 def load_catalogues(
@@ -96,13 +143,30 @@ def load_catalogues(
         folder: Where the catalogues lie; None: the shipped ones.
 
     Raises:
-        PolicyError: A catalogue or a clause does not exist, or a clause asks no statement.
+        PolicyError: A catalogue or a clause does not exist or stands twice, no test can answer a clause that a test is
+            said to be evidence for, or a clause asks no statement.
     """
     plain = policy.policy if isinstance(policy, LoadedPolicy) else policy
     found = tuple(load_catalogue(name, today=today, folder=folder) for name in plain.catalogues)
     if isinstance(policy, LoadedPolicy):
+        _check_apart(policy, found)
         _check_clauses(policy, {clause.id: clause for item in found for clause in item.catalogue.clauses})
     return found
+
+
+def _check_apart(loaded: LoadedPolicy, catalogues: Sequence[LoadedCatalogue]) -> None:
+    """Refuse a catalogue named twice, and catalogues that give one clause two meanings."""
+    owner: dict[str, str] = {}
+    for number, item in enumerate(catalogues):
+        where = loaded.document.where(["catalogues", number])
+        if item.catalogue.id in loaded.policy.catalogues[:number]:
+            msg = f"{where}: the catalogue '{item.catalogue.id}' stands twice"
+            raise PolicyError(msg, hint="Name each catalogue once.")
+        for clause in item.catalogue.clauses:
+            if clause.id in owner:
+                msg = f"{where}: the clause '{clause.id}' stands in '{owner[clause.id]}' and in '{item.catalogue.id}'"
+                raise PolicyError(msg, hint="Clause ids are unique over all catalogues of a policy.")
+            owner[clause.id] = item.catalogue.id
 
 
 def _check_clauses(loaded: LoadedPolicy, clauses: Mapping[str, Clause]) -> None:
@@ -113,6 +177,10 @@ def _check_clauses(loaded: LoadedPolicy, clauses: Mapping[str, Clause]) -> None:
                 where = document.where(["tests", number, "evidence_for", position])
                 msg = f"{where}: no catalogue of the policy has the clause '{name}'"
                 raise PolicyError(msg, hint=did_you_mean(name, clauses))
+            if clauses[name].kind in {ClauseKind.INTERPRETIVE, ClauseKind.DOCUMENTARY}:
+                where = document.where(["tests", number, "evidence_for", position])
+                msg = f"{where}: no test is evidence for the clause '{name}', which is {clauses[name].kind.value}"
+                raise PolicyError(msg, hint="Leave it out; a documentary clause is answered under `statements`.")
     for position, name in enumerate(loaded.policy.statements):
         where = document.where(["statements", position])
         if name not in clauses:
