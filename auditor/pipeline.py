@@ -30,7 +30,7 @@ from auditor.policy.load import LoadedPolicy, load_catalogues, load_policy, ship
 from auditor.run.environment import describe_environment
 from auditor.run.measure import measure
 from auditor.run.observe import Progress, Workplace, faults_in, observe
-from auditor.run.speed import scoring_speed
+from auditor.run.speed import denoising_speed, scoring_speed
 from auditor.subjects.loading import LoadedSpec, OpenedFiles, open_subject, read_subject
 from auditor.testing.control_subject import control_subject
 
@@ -113,6 +113,7 @@ def prepare(subject: Path, policy: str | None = None) -> Prepared:
             references=len(opened.subject.references),
             confidence=loaded.policy.confidence,
             queries=loaded.policy.queries,
+            modality=opened.subject.members.modality,
         )
     plan = resolve(
         loaded.policy,
@@ -216,9 +217,14 @@ def measure_bundle(bundle: Bundle) -> tuple[tuple[Finding, ...], tuple[Instrumen
         side_canaries = own
         if label != "audited":
             control = control_subject(
-                cast("Any", label), references=0, confidence=plan.confidence, queries=policy.queries
+                cast("Any", label),
+                references=0,
+                confidence=plan.confidence,
+                queries=policy.queries,
+                modality=planned.side.subject.members.modality,
             )
-            side_canaries = cast("CanarySet", control.facts.canaries).withheld()
+            made = control.facts.canaries
+            side_canaries = made.withheld() if made else None
         measured[label] = measure(
             plan, planned, bundle.observations, faults, canaries=side_canaries, queries=policy.queries
         )
@@ -234,8 +240,7 @@ def assess_bundle(bundle: Bundle) -> Assessment:
     Raises:
         IntegrityError: A file of the bundle is missing or damaged.
     """
-    source = report_input(bundle, assessed=False)
-    return source.assessment
+    return report_input(bundle, assessed=False).assessment
 
 
 def report_input(bundle: Bundle, *, assessed: bool = True, signer: str | None = None) -> ReportInput:
@@ -339,8 +344,10 @@ def seal_bundle(bundle: Bundle, signer: Signer) -> None:
         findings=bundle.read_list(layout.FINDINGS, Finding),
         assessment=bundle.read_record(layout.ASSESSMENT, Assessment),
     )
-    statement = build_statement(bundle.root, model=subject.model.digest, predicate=predicate)
-    bundle.write(layout.SEAL, sign(statement, PAYLOAD_TYPE, signer))
+    bundle.write(
+        layout.SEAL,
+        sign(build_statement(bundle.root, model=subject.model.digest, predicate=predicate), PAYLOAD_TYPE, signer),
+    )
 
 
 def render_again(path: Path, out: Path) -> tuple[Path, ...]:
@@ -394,5 +401,7 @@ def _measured_again(bundle: Bundle) -> dict[str, bytes]:
 
 
 def speed(prepared: Prepared) -> float:
-    """Return how many tokens a second the audited model scores here."""
+    """Return how many tokens a second the audited model scores here, or how many images a second pass its network."""
+    if prepared.opened.subject.members.modality == "image":
+        return denoising_speed(prepared.opened.denoiser("subject"), prepared.plan.seed)
     return scoring_speed(prepared.opened.model("subject"), prepared.plan.seed)

@@ -7,10 +7,10 @@ An observer is the only caller of a subject. Neither knows a policy's tolerances
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from auditor.core.finding import Measurement, Power
     from auditor.core.policy import QueryBudget
     from auditor.core.record import Record
-    from auditor.core.subject import ModelSpec, Subject
+    from auditor.core.subject import Modality, ModelSpec, Subject
     from auditor.evidence.table import ObservedTable
     from auditor.subjects.capability import OpenModel
     from auditor.subjects.data import RecordSource
+    from auditor.subjects.denoiser import Denoiser
 
+T = TypeVar("T")
 Access = Literal["text", "scores", "distribution", "weights", "data"]
 """What a test needs to see, weakest first; `data` is no access to the model at all."""
 
@@ -62,6 +64,8 @@ class MemorizationTest(Protocol):
     title: str
     question: str
     access: Access
+    modality: Modality
+    """What the records of the subjects it can audit are."""
     statistics: tuple[str, ...]
     """Statistics a tolerance may name."""
     source: str
@@ -101,6 +105,8 @@ class Part:
     """Seed of the whole observation, for choices that all shards share, such as which records are sampled."""
     rng: np.random.Generator
     """Generator of this shard alone."""
+    earlier: Callable[[str], pa.ChunkedArray]
+    """Returns a column, public or restricted, of all shards of this observation that stand before this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,7 @@ class Shard:
     """Columns with text or images; same number of rows."""
     calls: int
     tokens: int
+    """Tokens that were scored or generated; of an image model: images that passed the network."""
 
 
 class OpenedSubject(Protocol):
@@ -123,8 +130,20 @@ class OpenedSubject(Protocol):
         """Return the model of a role (`subject`, `reference-0`, ...), opened on first use."""
         ...
 
+    def denoiser(self, role: str) -> Denoiser:
+        """Return the diffusion model of a role, opened on first use.
+
+        Raises:
+            UnsupportedError: The model of that role is none.
+        """
+        ...
+
     def records(self, dataset: Literal["members", "controls"]) -> RecordSource:
         """Return the members or the controls."""
+        ...
+
+    def remember(self, key: str, make: Callable[[], T]) -> T:
+        """Return what was made for the key, made on first use: what all shards of an observation share, such as decoded images."""
         ...
 
 
@@ -159,7 +178,7 @@ class Observer(Protocol):
         ...
 
     def tokens(self, need: Need, facts: Facts) -> int:
-        """Return about how many tokens it will score or generate."""
+        """Return about how many tokens it will score or generate, or how many images will pass the network."""
         ...
 
     def observe(self, need: Need, opened: OpenedSubject, part: Part) -> Shard:
@@ -173,7 +192,7 @@ class Adapter(Protocol):
 
     name: str
     capabilities: tuple[str, ...]
-    """`scores-tokens`, `continues-tokens`, ..."""
+    """`scores-tokens`, `continues-tokens`, `denoises`, `generates-images`, ..."""
 
     def files(self, spec: ModelSpec, base: Path) -> Sequence[Path]:
         """Return every file that can change what the model computes, without opening any.
@@ -184,10 +203,10 @@ class Adapter(Protocol):
         ...
 
     def describe(self, spec: ModelSpec, base: Path) -> tuple[int, int]:
-        """Return the number of parameters (0 if unknown) and the context length in tokens, without loading weights."""
+        """Return the number of parameters (0 if unknown) and the context length in tokens (0 for images), without loading weights."""
         ...
 
-    def open(self, spec: ModelSpec, base: Path) -> OpenModel:
+    def open(self, spec: ModelSpec, base: Path) -> OpenModel | Denoiser:
         """Load the model.
 
         Raises:

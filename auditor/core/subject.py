@@ -9,6 +9,9 @@ from pydantic import Field, NonNegativeInt
 
 from auditor.core.record import Digest, Name, Record, Text
 
+Modality = Literal["text", "image"]
+"""What a record is."""
+
 
 class ReleaseContext(StrEnum):
     """Who can reach the model. Declared by a person, never inferred."""
@@ -46,7 +49,7 @@ class RecordsSpec(Record):
     """Where a set of records lies and which columns mean what."""
 
     path: Text
-    """A .jsonl, .csv, .parquet file or a folder of .txt files, relative to the subject file."""
+    """A .jsonl, .csv, .parquet file, a folder of .txt files or images, or a saved dataset folder, relative to the subject file."""
     text: Text = "text"
     """Column that holds the text."""
     id: Text | None = None
@@ -59,6 +62,12 @@ class RecordsSpec(Record):
     """Column that says how often the record stood in the training data."""
     source: Text | None = None
     """Column that names the source; results are also given per source."""
+    image: Text | None = None
+    """Column that holds the image, as bytes or as a path; for a folder of images, `image`. Without it records are texts."""
+    caption: Text | None = None
+    """Column that holds the caption an image was trained with."""
+    label: Text | None = None
+    """Column that holds the class label an image was trained with, a whole number from 0."""
 
 
 class DataSpec(Record):
@@ -120,6 +129,9 @@ class DatasetIdentity(Record):
     clustered_by: Literal["person", "document", "record"] = "record"
     has_copies: bool = False
     has_source: bool = False
+    modality: Modality = "text"
+    has_captions: bool = False
+    has_labels: bool = False
 
 
 class Subject(Record):

@@ -89,6 +89,24 @@ class ObservationWriter:
         """Return whether a shard is there: its public file is renamed last."""
         return (self.folder / shard_name(number)).exists()
 
+    def earlier(self, number: int, column: str) -> pa.ChunkedArray:
+        """Return a column of all shards before one, public or restricted.
+
+        Raises:
+            IntegrityError: A shard cannot be read, or there is no such column.
+        """
+        chunks: list[pa.Array] = []
+        for shard in range(number):
+            name = shard_name(shard)
+            for path in (self.folder / name, self.folder / RESTRICTED / name):
+                if path.exists() and column in pq.read_schema(path).names:
+                    chunks.extend(pq.read_table(path, columns=[column]).column(column).chunks)
+                    break
+            else:
+                msg = f"{self.folder / name}: the shard has no column '{column}'"
+                raise IntegrityError(msg, hint="Remove the folder of the observation and run again.")
+        return pa.chunked_array(chunks) if chunks else pa.chunked_array([], type=pa.null())
+
     def write(self, number: int, public: pa.Table, restricted: pa.Table | None, *, calls: int, tokens: int) -> None:
         """Write one shard.
 

@@ -114,6 +114,9 @@ def _want(entry: TestEntry, facts: Facts) -> PlannedTest | _Wanted:
     test: MemorizationTest = loaded
     parameters = parameters_of(entry, test)
     try:
+        if test.modality != facts.subject.members.modality:
+            msg = f"the test is about {test.modality}s, and the subject's records are {facts.subject.members.modality}s"
+            raise UnsupportedError(msg, hint="Audit it under a policy for subjects of this kind.")  # noqa: TRY301
         needs = test.needs(parameters, facts)
     except UnsupportedError as error:
         omission = Omission(reason="capability", message=error.message, where=error.hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -114,6 +115,7 @@ def _make_shards(
             stop=min((number + 1) * size, job.items),
             seed=job.observation.seed,
             rng=generator(job.observation.seed, job.id, "shard", str(number)),
+            earlier=functools.partial(writer.earlier, number),
         )
         shard = observer.observe(job.need, opened, part)
         writer.write(number, shard.public, shard.restricted, calls=shard.calls, tokens=shard.tokens)

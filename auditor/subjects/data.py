@@ -38,6 +38,8 @@ class DataRecord:
         cluster: Person, document or the record itself: the independent unit of every interval.
         copies: How often it stood in training; 1 where nothing is said.
         source: Source label, "" where nothing is said.
+        image: The encoded image (PNG, JPEG, ...), byte; empty where the record is a text. Its text is then the caption.
+        label: Class label from 0, None where nothing is said.
     """
 
     id: str
@@ -45,6 +47,8 @@ class DataRecord:
     cluster: str
     copies: int = 1
     source: str = ""
+    image: bytes = b""
+    label: int | None = None
 
 
 class RecordSource(Protocol):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from auditor.core.subject import ModelIdentity, Subject, SubjectSpec
 from auditor.core.yaml import load_yaml, validate
-from auditor.errors import SubjectError
+from auditor.errors import SubjectError, UnsupportedError
 from auditor.evidence.digests import artifact, artifacts, joint_digest
 from auditor.subjects.canaries import read_canaries
+from auditor.subjects.capability import OpenModel
 from auditor.subjects.data import FileRecords, overlap
+from auditor.subjects.denoiser import Denoiser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
     from auditor.core.canary import CanarySet
     from auditor.core.subject import ModelSpec
-    from auditor.subjects.capability import OpenModel
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class OpenedFiles:
         self._specs |= {f"reference-{number}": reference for number, reference in enumerate(spec.references)}
         self._adapter = adapter
         self._base = base
-        self._models: dict[str, OpenModel] = {}
+        self._models: dict[str, OpenModel | Denoiser] = {}
+        self._memory: dict[str, Any] = {}
         identities = {role: self._identity(model) for role, model in self._specs.items()}
         self.context_length: int = adapter(spec.model.adapter).describe(spec.model, base)[1]
         self.canaries: CanarySet | None = read_canaries(base / spec.data.canaries) if spec.data.canaries else None
@@ -99,11 +104,18 @@ class OpenedFiles:
         )
 
     def model(self, role: str) -> OpenModel:
-        """Return the model of a role, opened on first use from the files that were digested.
+        """Return the language model of a role, opened on first use from the files that were digested.
 
         Raises:
             SubjectError: The files changed since, or cannot be opened.
+            UnsupportedError: The model of that role is none.
         """
+        model = self._opened(role)
+        if not isinstance(model, OpenModel):
+            raise _other_kind(role, "language model")
+        return model
+
+    def _opened(self, role: str) -> OpenModel | Denoiser:
         if role not in self._models:
             spec = self._specs[role]
             known = self.subject.model if role == "subject" else self.subject.references[int(role.rsplit("-", 1)[1])]
@@ -112,6 +124,25 @@ class OpenedFiles:
                 raise SubjectError(msg, hint="Let nothing write to the model during an audit, and run again.")
             self._models[role] = self._adapter(spec.adapter).open(spec, self._base)
         return self._models[role]
+
+    def denoiser(self, role: str) -> Denoiser:
+        """Return the diffusion model of a role, opened on first use.
+
+        Raises:
+            SubjectError: The files changed since, or cannot be opened.
+            UnsupportedError: The model of that role is none.
+        """
+        model = self._opened(role)
+        if not isinstance(model, Denoiser):
+            raise _other_kind(role, "diffusion model")
+        return model
+
+    def remember(self, key: str, make: Callable[[], T]) -> T:
+        """Return what was made for the key, made on first use."""
+        if key not in self._memory:
+            self._memory[key] = make()
+        found: T = self._memory[key]
+        return found
 
     def records(self, dataset: Literal["members", "controls"]) -> FileRecords:
         """Return the members or the controls.
@@ -123,6 +154,11 @@ class OpenedFiles:
             msg = f"the subject has no {dataset}"
             raise SubjectError(msg, hint=f"Name them as data.{dataset} in the subject file.")
         return self._records[dataset]
+
+
+def _other_kind(role: str, words: str) -> UnsupportedError:
+    msg = f"the model of the role '{role}' is not a {words}"
+    return UnsupportedError(msg, hint="Choose the adapter that fits the model.")
 
 
 def open_subject(loaded: LoadedSpec, adapter: Callable[[str], Any]) -> OpenedFiles:

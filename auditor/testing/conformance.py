@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.assess.instrument import CONTROL_ALPHA, fires
 from auditor.contract.protocol import MemorizationTest
-from auditor.contract.registry import listed
+from auditor.contract.registry import listed, load
 from auditor.core.evidence import Omission
 from auditor.core.finding import Measurement
 from auditor.core.policy import Policy, QueryBudget, TestEntry
@@ -76,7 +76,17 @@ def measure_on_control(
         queries=QUERIES,
         tests=(TestEntry(test=test, parameters=parameters or {}),),
     )
-    subject = control_subject(kind, references=0, confidence=policy.confidence, queries=QUERIES, variant=variant)
+    loaded = load("tests", test)
+    if isinstance(loaded, Omission):
+        return loaded
+    subject = control_subject(
+        kind,
+        references=0,
+        confidence=policy.confidence,
+        queries=QUERIES,
+        variant=variant,
+        modality=loaded.modality,
+    )
     plan = resolve(policy, {kind: subject.facts}, Sources("0" * 64, {}, None))
     faults = observe(plan.jobs, {kind: subject}, Workplace(folder, b"conformance"), _Quiet())
     measured = measure(plan, plan.side(kind), folder, faults, canaries=subject.facts.canaries, queries=QUERIES)

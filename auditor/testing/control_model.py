@@ -197,7 +197,7 @@ class ControlAdapter:
             msg = f"no control model is called '{spec.path}'"
             raise SubjectError(msg, hint="There are 'memorizer' and 'innocent'.")
         here = Path(__file__)
-        return (here, here.with_name("control_subject.py"))
+        return (here, here.with_name("control_texts.py"))
 
     def describe(self, spec: ModelSpec, base: Path) -> tuple[int, int]:  # noqa: ARG002
         """Return the number of parameters and the context length."""
@@ -205,7 +205,7 @@ class ControlAdapter:
 
     def open(self, spec: ModelSpec, base: Path) -> ControlModel:  # noqa: ARG002
         """Return the model."""
-        from auditor.testing.control_subject import memory_of  # noqa: PLC0415  (the subject holds the model's memory)
+        from auditor.testing.control_texts import memory_of  # noqa: PLC0415  (the subject holds the model's memory)
 
         return ControlModel(memory_of(spec.path))
 

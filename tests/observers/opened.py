@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
-from auditor.contract.protocol import Facts, Part
+from auditor.contract.protocol import Facts, Part, T
 from auditor.core.policy import QueryBudget
 from auditor.testing.control_subject import ListedRecords, control_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from auditor.contract.protocol import Observer, Shard
     from auditor.core.canary import CanarySet
     from auditor.core.evidence import Need
     from auditor.subjects.capability import OpenModel
     from auditor.subjects.data import DataRecord
+    from auditor.subjects.denoiser import Denoiser
 
 SEED = 5
 
@@ -26,14 +28,23 @@ SEED = 5
 @dataclass
 class OpenedInMemory:
     facts: Facts
-    models: dict[str, OpenModel]
+    models: dict[str, OpenModel | Denoiser]
     sides: dict[str, ListedRecords]
+    memory: dict[str, Any] = field(default_factory=dict)
 
     def model(self, role: str) -> OpenModel:
         return self.models[role]
 
+    def denoiser(self, role: str) -> Denoiser:
+        return self.models[role]
+
     def records(self, dataset: str) -> ListedRecords:
         return self.sides[dataset]
+
+    def remember(self, key: str, make: Callable[[], T]) -> T:
+        if key not in self.memory:
+            self.memory[key] = make()
+        return self.memory[key]
 
 
 def opened(
@@ -57,9 +68,16 @@ def shards(observer: Observer, need: Need, subject: OpenedInMemory, size: int | 
     """Yield the shards of an observation as a run makes them; the generator of each is its own."""
     total = observer.items(need, subject.facts)
     size = size or observer.shard_items
+    made: list[Shard] = []
+
+    def earlier(column: str) -> pa.ChunkedArray:
+        tables = [next(t for t in (s.public, s.restricted) if t is not None and column in t.column_names) for s in made]
+        return pa.chunked_array([chunk for table in tables for chunk in table.column(column).chunks] or [pa.array([])])
+
     for number, start in enumerate(range(0, max(total, 1), size)):
-        part = Part(start, min(start + size, total), SEED, np.random.default_rng([SEED, number]))
-        yield observer.observe(need, subject, part)
+        part = Part(start, min(start + size, total), SEED, np.random.default_rng([SEED, number]), earlier)
+        made.append(observer.observe(need, subject, part))
+        yield made[-1]
 
 
 def rows(observer: Observer, need: Need, subject: OpenedInMemory, size: int | None = None) -> list[dict]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from auditor.contract.protocol import Access, Facts, Measuring
     from auditor.core.finding import Estimate
+    from auditor.core.subject import Modality
     from auditor.evidence.table import ObservedTable
 
 PROBABILITY = 0.8
@@ -94,6 +95,7 @@ class DiscoverableExtraction:
     title = "Discoverable extraction"
     question = "Given the beginning of a training record, does the model say the rest of it word for word?"
     access: Access = "scores"
+    modality: Modality = "text"
     statistics = ("excess_rate",)
     source = (
         "Carlini, Ippolito, Jagielski, Lee, Tramer, Zhang (2022), Quantifying Memorization Across Neural Language "

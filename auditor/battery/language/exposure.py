@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from auditor.contract.protocol import Access, Facts, Measuring
     from auditor.core.canary import CanarySet
+    from auditor.core.subject import Modality
     from auditor.evidence.table import ObservedTable
 
 PROBABILITY = 0.8
@@ -79,6 +80,7 @@ class ExposureTest:
     title = "Exposure of canaries"
     question = "Did planting a secret make it likelier to the model than secrets that were never planted?"
     access: Access = "scores"
+    modality: Modality = "text"
     statistics = ("excess_exposure",)
     source = (
         "Carlini, Liu, Erlingsson, Kos, Song (2019), The Secret Sharer, USENIX Security, arXiv 1802.08232, section 4."

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from auditor.contract.protocol import Access, Facts, Measuring
+    from auditor.core.subject import Modality
     from auditor.evidence.table import ObservedTable
 
 BLIND = ("bag_of_words", "character_ngrams", "surface")
@@ -55,6 +56,7 @@ class Membership:
     title = "Membership inference"
     question = "Can the model's scores tell the records it was trained on from held-out ones?"
     access: Access = "distribution"
+    modality: Modality = "text"
     statistics = ("excess_tpr", "excess_auc")
     source = (
         "Scores: Yeom et al. (2018); Carlini et al. (2021), arXiv 2012.07805 (zlib, lowercase); Shi et al. (2023), Min-K%; "

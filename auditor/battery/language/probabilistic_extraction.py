@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from auditor.contract.protocol import Access, Facts, Measuring
     from auditor.core.finding import Estimate
+    from auditor.core.subject import Modality
     from auditor.evidence.table import ObservedTable
 
 SMALLEST = 1e-12
@@ -70,6 +71,7 @@ class ProbabilisticExtraction:
     title = "Probabilistic extraction"
     question = "Within the queries an attacker has, does sampling say the rest of a training record word for word?"
     access: Access = "distribution"
+    modality: Modality = "text"
     statistics = ("excess_rate",)
     source = (
         "Hayes, Swanberg, Chaudhari, Yona, Shumailov, Nasr, Choquette-Choo, Lee, Cooper (2024), Measuring Memorization "

@@ -36,6 +36,7 @@ class FollowsRecord:
     title = "How long the model follows a record by itself"
     question = "Does the model follow training records further than unseen ones?"
     access = "scores"
+    modality = "text"
     statistics = ("excess_run",)
     source = "Acme Audit Ltd, internal method note 7 (2026)."
     parameters = Parameters
