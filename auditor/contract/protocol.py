@@ -192,7 +192,7 @@ class Adapter(Protocol):
 
     name: str
     capabilities: tuple[str, ...]
-    """`scores-tokens`, `continues-tokens`, `denoises`, `generates-images`, ..."""
+    """All that it can do with any model: `scores-tokens`, `continues-tokens`, `denoises`, `generates-images`, ..."""
 
     def files(self, spec: ModelSpec, base: Path) -> Sequence[Path]:
         """Return every file that can change what the model computes, without opening any.
@@ -204,6 +204,10 @@ class Adapter(Protocol):
 
     def describe(self, spec: ModelSpec, base: Path) -> tuple[int, int]:
         """Return the number of parameters (0 if unknown) and the context length in tokens (0 for images), without loading weights."""
+        ...
+
+    def capabilities_of(self, spec: ModelSpec, base: Path) -> tuple[str, ...]:
+        """Return which of its capabilities this model has, without loading weights."""
         ...
 
     def open(self, spec: ModelSpec, base: Path) -> OpenModel | Denoiser:

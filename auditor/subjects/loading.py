@@ -100,7 +100,7 @@ class OpenedFiles:
             files=files,
             digest=joint_digest(files),
             parameters=parameters,
-            capabilities=tuple(adapter.capabilities),
+            capabilities=tuple(adapter.capabilities_of(spec, self._base)),
         )
 
     def model(self, role: str) -> OpenModel:

@@ -218,6 +218,10 @@ class ControlDenoiserAdapter:
         """Return the number of parameters and no context length."""
         return PROTOTYPES * PIXELS, 0
 
+    def capabilities_of(self, spec: ModelSpec, base: Path) -> tuple[str, ...]:  # noqa: ARG002
+        """Return all of them: every model of this kind has them."""
+        return self.capabilities
+
     def open(self, spec: ModelSpec, base: Path) -> ControlDenoiser:  # noqa: ARG002
         """Return the model."""
         from auditor.testing.control_images import denoiser_of  # noqa: PLC0415  (the subject holds the model's memory)

@@ -203,6 +203,10 @@ class ControlAdapter:
         """Return the number of parameters and the context length."""
         return WORDS * WORDS, CONTEXT
 
+    def capabilities_of(self, spec: ModelSpec, base: Path) -> tuple[str, ...]:  # noqa: ARG002
+        """Return all of them: every model of this kind has them."""
+        return self.capabilities
+
     def open(self, spec: ModelSpec, base: Path) -> ControlModel:  # noqa: ARG002
         """Return the model."""
         from auditor.testing.control_texts import memory_of  # noqa: PLC0415  (the subject holds the model's memory)

@@ -38,6 +38,10 @@ class CausalLMAdapter:
         headers = tensor_headers(model_files(folder))
         return sum(header.parameters for header in headers), context_of(folder)
 
+    def capabilities_of(self, spec: ModelSpec, base: Path) -> tuple[str, ...]:  # noqa: ARG002  (the protocol's arguments)
+        """Return all of them: every model of this kind has them."""
+        return self.capabilities
+
     def open(self, spec: ModelSpec, base: Path) -> CausalLM:
         """Load the model and its tokenizer and check that they belong together, are whole and hold numbers."""
         folder = base / spec.path
