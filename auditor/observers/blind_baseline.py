@@ -1,8 +1,10 @@
 """The blind baseline: classifiers that never see the model try to tell members from controls by their text alone.
 
 If they can, members and controls differ without the model, and no score of the model says anything about membership
-(Das, Zhang, Tramer 2024). Scores are out of fold, folds are grouped by person or document, vectorisers are fitted
-inside the fold, and nothing is chosen on the fold that is scored.
+(Das, Zhang, Tramer 2024). One random half of the persons or documents teaches the classifiers and the other half is
+scored, once: a taught classifier is a fixed function to records it never met, so the areas of its scores have the
+textbook intervals (Mann-Whitney, DeLong). Cross-validation has no such intervals: every fold's label also taught the
+classifiers of the other folds, and no unbiased estimate of the variance exists (Bengio and Grandvalet 2004).
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
+from scipy.sparse import csr_array
 
 from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
@@ -20,15 +23,24 @@ from auditor.core.record import Record
 from auditor.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+FEWEST = 2
+"""Persons or documents on each side, in the half that teaches and in the half that is scored."""
 STUMPS = 50
 WORDS = 20_000
 """Most frequent words that are counted."""
 HASHED = 1 << 16
 """Character n-grams are hashed into so many features: memory and time stay bounded."""
+LONGEST = 5
+"""Characters in the longest n-gram."""
+CHUNK = 1024
+"""Texts whose n-grams are held at once while they are scored."""
+_SPACES = re.compile(r"\s\s+")
+_ODD, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
+_HALF, _HIGH = np.uint64(32), np.uint64(48)
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 
@@ -36,19 +48,17 @@ class Parameters(Record):
     """Which records are told apart, and how."""
 
     records: PositiveInt | None = None
-    """Size of the random sample on each side; null: all records."""
-    folds: int = Field(default=5, ge=2)
-    """Folds of the cross-validation."""
+    """Size of the random sample on each side, of which half teaches and half is scored; null: all records."""
     characters: PositiveInt = 4000
     """Longer texts are cut after so many characters."""
 
 
 class BlindBaselineObserver:
-    """Scores every record by classifiers that saw only the other folds' texts and labels."""
+    """Scores one half of the records by classifiers that saw only the texts and labels of the other half."""
 
     name = "blind-baseline"
-    version = 1
-    shard_items = 1 << 30  # one shard: every fold needs all records
+    version = 2
+    shard_items = 1 << 30  # one shard: the classifiers are taught once
     parameters = Parameters
 
     def join(self, needs: Sequence[Need]) -> Sequence[Need]:
@@ -63,15 +73,16 @@ class BlindBaselineObserver:
         """Return the columns it writes."""
         scores = {
             "bag_of_words": "Naive Bayes on word counts.",
-            "character_ngrams": "Logistic regression on character 1- to 5-grams.",
+            "character_ngrams": f"Logistic regression on character 1- to {LONGEST}-grams.",
             "surface": f"Gradient boosting ({STUMPS} stumps) on length, years, digits, capitals and marks.",
         }
         return (
             Column(name="id", type="string", unit="none", meaning="Id of the record."),
             Column(name="cluster", type="string", unit="none", meaning="Person, document or record it belongs to."),
             Column(name="member", type="bool", unit="none", meaning="The record is a member."),
+            Column(name="scored", type="bool", unit="none", meaning="The record is scored; the others taught."),
             *(
-                Column(name=name, type="double", unit="none", meaning=f"Out of fold: {text}")
+                Column(name=name, type="double", unit="nat", meaning=f"Log-odds, NaN where it taught: {text}")
                 for name, text in scores.items()
             ),
         )
@@ -88,7 +99,7 @@ class BlindBaselineObserver:
         return 0
 
     def observe(self, need: Need, opened: OpenedSubject, part: Part) -> Shard:
-        """Score every record out of fold."""
+        """Teach on one half of the records and score the other."""
         asked = Parameters.from_plain(need.parameters)
         records, member = [], []
         for dataset in ("members", "controls"):
@@ -98,64 +109,146 @@ class BlindBaselineObserver:
         labels = np.array(member)
         texts = [record.text[: asked.characters] for record in records]
         clusters = np.array([record.cluster for record in records], dtype=object)
-        scores = out_of_fold(texts, labels, clusters, asked.folds, int(part.rng.integers(2**31)))
+        scored, scores = taught_and_scored(texts, labels, clusters, part.rng)
         public = pa.table(
             {
                 "id": pa.array([record.id for record in records], type=pa.string()),
                 "cluster": pa.array([record.cluster for record in records], type=pa.string()),
                 "member": pa.array(labels, type=pa.bool_()),
+                "scored": pa.array(scored, type=pa.bool_()),
                 **{name: pa.array(values, type=pa.float64()) for name, values in scores.items()},
             }
         )
         return Shard(public, None, calls=0, tokens=0)
 
 
-def out_of_fold(
-    texts: Sequence[str], member: NDArray[np.bool_], clusters: NDArray[np.object_], folds: int, seed: int
-) -> dict[str, NDArray[np.float64]]:
-    """Return each classifier's out-of-fold score of every record, higher for more member-like.
+def halves(member: NDArray[np.bool_], clusters: NDArray[np.object_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return which records are scored, about half of each side; a cluster is never divided.
+
+    Clusters of a kind (members, controls, both) are paired by size and a fair coin says which of a pair is scored. The
+    division looks at labels and sizes alone, never at what is in a record, so that what is taught says nothing of
+    the records that are scored.
+
+    Args:
+        member: The labels, shape [records].
+        clusters: The person or document of each record, shape [records].
+        rng: Decides the division.
+
+    Raises:
+        UnsupportedError: One side has too few persons or documents.
+    """
+    _, codes = np.unique(clusters.astype(str), return_inverse=True)
+    members, controls = (np.bincount(codes, weights=side) for side in (member, ~member))
+    kinds = 2 * (members > 0) + (controls > 0)
+    order = np.lexsort((rng.permutation(len(kinds)), -(members + controls)))
+    chosen = np.zeros(len(kinds), dtype=np.bool_)
+    for kind in (1, 2, 3):
+        own = order[kinds[order] == kind]
+        coins = rng.integers(2, size=-(-len(own) // 2)).astype(np.bool_)
+        chosen[own[::2]] = coins
+        chosen[own[1::2]] = ~coins[: len(own) // 2]
+    for counts, name in ((members, "members"), (controls, "controls")):
+        least = min(int(((counts > 0) & half).sum()) for half in (chosen, ~chosen))
+        if least < FEWEST:
+            found = int((counts > 0).sum())
+            msg = f"the {name} come from {found} persons or documents; one half of them holds {least}, {FEWEST} are the fewest"
+            raise UnsupportedError(msg, hint="Supply records from more persons or documents.")
+    return np.asarray(chosen[codes])
+
+
+def taught_and_scored(
+    texts: Sequence[str], member: NDArray[np.bool_], clusters: NDArray[np.object_], rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.float64]]]:
+    """Return which records are scored, and each classifier's score of every record, higher for more member-like.
 
     Args:
         texts: The texts.
         member: The labels, shape [texts].
-        clusters: A cluster is never split over folds, shape [texts].
-        folds: Number of folds.
-        seed: Seed of the division and of the classifiers.
+        clusters: The person or document of each text, shape [texts].
+        rng: Decides the halves and seeds the classifiers.
+
+    Returns:
+        The records that are scored, shape [texts]; by classifier log-odds, NaN for those that taught, shape [texts].
 
     Raises:
-        UnsupportedError: One side has fewer clusters than there are folds.
+        UnsupportedError: One side has too few persons or documents.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    for side, name in ((member, "members"), (~member, "controls")):
-        found = len(set(clusters[side].tolist()))
-        if found < folds:
-            msg = f"the {name} come from {found} persons or documents; {folds} folds need at least as many"
-            raise UnsupportedError(msg, hint="Supply records from more persons or documents.")
-    _, groups = np.unique(clusters.astype(str), return_inverse=True)
-    division = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(texts, member, groups))
-    # Hashing and counting marks learn nothing, so they are done once; all that is fitted is fitted inside the fold.
-    features = {"bag_of_words": list(texts), "character_ngrams": _hashed(texts), "surface": surface_features(texts)}
-    scores = {name: np.zeros(len(texts)) for name in features}
-    for train, test in division:
-        for name, rows in features.items():
-            classifier = _classifier(name, seed)
-            classifier.fit(_chosen(rows, train), member[train])
-            odds = classifier.predict_proba(_chosen(rows, test))
-            scores[name][test] = odds[:, list(classifier.classes_).index(True)]
-    return scores
+    scored = halves(member, clusters, rng)
+    others = [text for text, chosen in zip(texts, scored, strict=True) if chosen]
+    teaching = [text for text, chosen in zip(texts, scored, strict=True) if not chosen]
+    taught = teach(teaching, member[~scored], int(rng.integers(2**31)))
+    scores = {name: np.full(len(texts), np.nan) for name in taught}
+    for name, score in taught.items():
+        scores[name][scored] = score(others)
+    return scored, scores
 
 
-def _chosen(rows: Any, chosen: NDArray[np.intp]) -> Any:  # noqa: ANN401  (scikit-learn has no types)
-    return [rows[row] for row in chosen] if isinstance(rows, list) else rows[chosen]
+def teach(
+    texts: Sequence[str], member: NDArray[np.bool_], seed: int
+) -> dict[str, Callable[[Sequence[str]], NDArray[np.float64]]]:
+    """Return the taught classifiers, each a function from texts to log-odds of being a member.
+
+    Log-odds and not probabilities: those round to 1 on long texts, and tied scores tell nothing apart.
+
+    Args:
+        texts: The texts to learn from.
+        member: The labels, shape [texts].
+        seed: Seed of the classifiers.
+    """
+    features: dict[str, Callable[[Sequence[str]], Any]] = {
+        "bag_of_words": list,
+        "character_ngrams": hashed_ngrams,
+        "surface": surface_features,
+    }
+    return {name: _taught(_classifier(name, seed), of, texts, member) for name, of in features.items()}
 
 
-def _hashed(texts: Sequence[str]) -> Any:  # noqa: ANN401
-    from sklearn.feature_extraction.text import HashingVectorizer
+def _taught(
+    classifier: Any,  # noqa: ANN401  (scikit-learn has no types)
+    features: Callable[[Sequence[str]], Any],
+    texts: Sequence[str],
+    member: NDArray[np.bool_],
+) -> Callable[[Sequence[str]], NDArray[np.float64]]:
+    try:
+        classifier.fit(features(texts), member)
+    except ValueError as error:
+        if not any(said in str(error) for said in ("empty vocabulary", "no terms remain")):
+            raise
+        return lambda others: np.zeros(len(others))  # no word stands in two texts: nothing to learn from words
 
-    return HashingVectorizer(
-        analyzer="char", ngram_range=(1, 5), n_features=HASHED, alternate_sign=False, norm=None
-    ).transform(texts)
+    def log_odds(others: Sequence[str]) -> NDArray[np.float64]:
+        found = []
+        for start in range(0, len(others), CHUNK):
+            rows = features(others[start : start + CHUNK])
+            if hasattr(classifier, "decision_function"):
+                found.append(classifier.decision_function(rows))
+            else:
+                found.append(np.diff(classifier.predict_log_proba(rows), axis=1)[:, 0])
+        return np.concatenate(found)
+
+    return log_odds
+
+
+def hashed_ngrams(texts: Sequence[str]) -> csr_array:
+    """Return how often each character n-gram stands in each text, hashed, shape [texts, HASHED]; nothing is learned.
+
+    The hash is a polynomial in the code points, so that all n-grams of a text are hashed in a few array operations.
+    """
+    indices, counts, ends = [], [], [0]
+    for text in texts:
+        plain = _SPACES.sub(" ", text.lower())
+        codes = np.frombuffer(plain.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
+        rolling = [np.ones(len(codes) + 1, dtype=np.uint64)]
+        for n in range(1, min(LONGEST, len(codes)) + 1):
+            rolling.append(rolling[-1][:-1] * _ODD + codes[n - 1 :])
+        grams = np.concatenate([codes[:0], *rolling[1:]])
+        mixed = (grams ^ (grams >> _HALF)) * _MIX
+        seen = np.bincount((mixed >> _HIGH).astype(np.intp), minlength=HASHED)
+        indices.append(np.flatnonzero(seen).astype(np.int32))
+        counts.append(seen[indices[-1]].astype(np.float64))
+        ends.append(ends[-1] + len(indices[-1]))
+    shape = (len(texts), HASHED)
+    return csr_array((np.concatenate(counts), np.concatenate(indices), np.array(ends, dtype=np.int32)), shape=shape)
 
 
 def _classifier(name: str, seed: int) -> Any:  # noqa: ANN401

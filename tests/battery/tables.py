@@ -108,9 +108,16 @@ def score_tables(rng, members, controls, shift=0.0, clusters=None, tokens=40):
         found[f"{side}-lowercase"] = MemoryTable(base | {"logprob": lower})
     member = np.array([True] * members + [False] * controls)
     cluster = np.concatenate([found["members"].columns["cluster"], found["controls"].columns["cluster"]])
-    blind = {name: rng.normal(size=members + controls) for name in ("bag_of_words", "character_ngrams", "surface")}
-    found["blind"] = MemoryTable({"id": cluster, "cluster": cluster, "member": member, **blind})
+    found["blind"] = blind_table(rng, member, cluster)
     return found
+
+
+def blind_table(rng, member, cluster, names=("bag_of_words", "character_ngrams", "surface")):
+    """The observation of `blind-baseline` where nothing tells the sides apart: every other cluster teaches."""
+    _, codes = np.unique(cluster.astype(str), return_inverse=True)
+    scored = codes % 2 == 1
+    scores = {name: np.where(scored, rng.normal(size=len(member)), np.nan) for name in names}
+    return MemoryTable({"id": cluster, "cluster": cluster, "member": member, "scored": scored, **scores})
 
 
 def measuring(

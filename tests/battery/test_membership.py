@@ -98,6 +98,13 @@ def test_too_few_records_to_show_the_sets_alike_are_inconclusive():
     assert gates["members and controls are alike"].held
 
 
+def test_the_blind_classifiers_get_as_many_records_to_learn_from_as_are_scored():
+    for records, drawn in ((300, 600), (None, None)):
+        needs = TEST.needs(TEST.parameters(records=records), measuring().facts)
+        assert needs["blind"].parameters == {"records": drawn}
+        assert needs["blind"].model is None
+
+
 def test_tied_scores_are_counted_by_halves():
     """A first-of-ties rule in another tool turned an area of 0.601 into 0.171."""
     base = {side: text_columns(200, side=side) for side in "mc"}

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from auditor.battery.blind import blind_areas, blind_curve, blind_gates
 from auditor.battery.estimates import between, copies_bins, estimate, one_sided
 from auditor.battery.language.membership_scores import SCORES, Scored, read_scores
 from auditor.core.evidence import Need
-from auditor.core.finding import Estimate, Figure, Gate, Measurement, Power, Series, Stratum
+from auditor.core.finding import Estimate, Figure, Measurement, Power, Series, Stratum
 from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.errors import UnsupportedError
-from auditor.statistics.interval import Interval
 from auditor.statistics.power import smallest_detectable_auc
 from auditor.statistics.roc import auc_interval, least_controls, permutation_max_auc, roc_curve, tpr_at_fpr
 
@@ -52,7 +52,7 @@ class Membership:
     """Loss, zlib, lowercase, Min-K%, Min-K%++ and, where there is a reference model, the reference score."""
 
     name = "language/membership"
-    version = 1
+    version = 2
     title = "Membership inference"
     question = "Can the model's scores tell the records it was trained on from held-out ones?"
     access: Access = "distribution"
@@ -80,11 +80,10 @@ class Membership:
                 found[f"{dataset}-reference"] = Need(
                     observer="token-scores", dataset=dataset, model="reference-0", parameters=sample
                 )
+        # Half of the records teach the blind classifiers, so twice as many are drawn where there are: no model is asked.
+        drawn = None if parameters.records is None else 2 * parameters.records
         found["blind"] = Need(
-            observer="blind-baseline",
-            dataset="members+controls",
-            model=None,
-            parameters={"records": parameters.records},
+            observer="blind-baseline", dataset="members+controls", model=None, parameters={"records": drawn}
         )
         return found
 
@@ -137,7 +136,7 @@ class Membership:
             p_value=p_value,
             members=len(members.ids),
             controls=len(controls.ids),
-            gates=self._gates(parameters, evidence["blind"], level),
+            gates=blind_gates(evidence["blind"], BLIND, level, parameters.blind_margin),
             power=_power(_units(members), _units(controls), parameters.fpr, level),
             strata=tuple(_strata(names, areas, points, adjusted, members, controls, best, family)),
             figures=(_roc(members, controls, best, evidence["blind"], family),),
@@ -146,7 +145,8 @@ class Membership:
                 "Each record gets six scores or fewer from the passes (loss, zlib, lowercase, Min-K%, Min-K%++, reference). The area "
                 "under each ROC curve and the true positive rate at a threshold taken from the controls have intervals that hold "
                 "for all scores together (Bonferroni). The p-value compares the largest area with those of shuffled labels, whole "
-                "clusters at a time; a classifier that never sees the model does the same as a control."
+                "clusters at a time. As a control, classifiers that never see the model learn from one half of the records, divided by "
+                "person or document, and are scored once on the other half; their intervals hold for all of them together."
             ),
             advice=(
                 "Train for fewer passes, on deduplicated data, or with differential privacy; look at the strata for who is recognised. "
@@ -177,31 +177,6 @@ class Membership:
             estimate(point.excess, "ratio", min(n1, n0), narrower.excess),
         )
 
-    def _gates(self, parameters: Parameters, blind: ObservedTable, level: float) -> tuple[Gate, ...]:
-        """Return whether members and controls can be told apart without the model (rule R9)."""
-        areas = blind_areas(blind, level)
-        worst = max(areas, key=lambda name: areas[name].low)
-        widest = max(found.high for found in areas.values())
-        limit = 0.5 + parameters.blind_margin
-        told = ", ".join(f"{name} {found.value:.3f}" for name, found in areas.items())
-        return (
-            Gate(
-                name="blind baseline",
-                held=areas[worst].low <= limit,
-                on_failure="invalid",
-                detail=(
-                    f"classifiers that never see the model reach areas of {told}; the surest ({worst}) has the interval "
-                    f"{areas[worst].low:.3f} to {areas[worst].high:.3f}, allowed are {limit:.2f}"
-                ),
-            ),
-            Gate(
-                name="members and controls are alike",
-                held=widest <= limit,
-                on_failure="inconclusive",
-                detail=f"the upper bounds of the blind areas reach {widest:.3f}; at most {limit:.2f} shows the two sets alike",
-            ),
-        )
-
     def _caveats(self, parameters: Parameters, measuring: Measuring, controls: Scored) -> tuple[str, ...]:
         found = ["A score that tells sets apart on average says little about one record; this is no proof of use."]
         needed = least_controls(parameters.fpr)
@@ -213,18 +188,6 @@ class Membership:
         if measuring.facts.subject.controls_drawn != "at-random-before-training":
             found.append("The controls were not declared as drawn at random before training.")
         return tuple(found)
-
-
-def blind_areas(blind: ObservedTable, level: float) -> dict[str, Interval]:
-    """Return the area of each blind classifier, with intervals that hold for all of them together."""
-    member = blind.column("member").astype(bool)
-    clusters = blind.column("cluster").astype(str)
-    each = 1.0 - (1.0 - level) / len(BLIND)
-    return {
-        name: auc_interval(scores[member], scores[~member], each, clusters[member], clusters[~member])
-        for name in BLIND
-        for scores in (blind.column(name),)
-    }
 
 
 def _units(side: Scored) -> int:
@@ -315,11 +278,9 @@ def _strata(
 def _roc(members: Scored, controls: Scored, best: str, blind: ObservedTable, level: float) -> Figure:
     fpr, tpr = roc_curve(members.scores[best], controls.scores[best])
     found = _area(members, controls, best, level)
-    member = blind.column("member").astype(bool)
-    area = blind_areas(blind, level)
+    area = blind_areas(blind, BLIND, level)
     strongest = max(area, key=lambda name: area[name].value)
-    blind_scores = blind.column(strongest)
-    x, y = roc_curve(blind_scores[member], blind_scores[~member])
+    x, y = blind_curve(blind, strongest)
     return Figure(
         kind="roc",
         title=f"Members against controls, by {best}",
