@@ -14,7 +14,7 @@ from auditor.core.canary import HOLE
 from auditor.core.seeds import generator
 from auditor.errors import DataError, did_you_mean
 from auditor.evidence.shards import storage_error, write_file
-from auditor.subjects.formats import BYTE_ORDER_MARK, files_of, rows_of
+from auditor.subjects.formats import BYTE_ORDER_MARK, files_of, rows_of, saved_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,6 +69,9 @@ def plant(canaries: CanarySet, data: Path, out: Path, *, text: str = "text") -> 
     if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
         msg = f"{out}: lies in the folder of the data"
         raise DataError(msg, hint="Choose a place outside with --out; nothing is changed in place.")
+    if data.is_dir() and saved_files(data):
+        msg = f"{data}: canaries cannot be planted in a saved dataset"
+        raise DataError(msg, hint="Write it as Parquet (Dataset.to_parquet), plant there, and train on that.")
     records = _checked(canaries, data, text)
     lines = planted_texts(canaries)
     if data.is_dir():

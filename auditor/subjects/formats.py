@@ -1,4 +1,4 @@
-"""Reads JSON lines, CSV, Parquet and folders of text, row by row."""
+"""Reads JSON lines, CSV, Parquet, saved Hugging Face datasets and folders of text, row by row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from auditor.core.record import parse_json
 from auditor.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     import pyarrow as pa
@@ -21,6 +21,10 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Some programs put it before UTF-8; it is not part of the first word."""
 ROWS = 1024
 """Rows of a Parquet file that are held at once."""
+FEWER_ROWS = 16
+"""Where rows hold images."""
+BUFFER = 1 << 20
+"""Bytes of a column of images that are read from a Parquet file at once."""
 LARGEST_LINE = 64 << 20
 """Bytes in one line of JSON."""
 
@@ -33,6 +37,8 @@ class Row:
     values: dict[str, Any]
     is_file: bool = False
     """The row is a whole file: its text stands under `text` and its name under `id`."""
+    name: str = ""
+    """What the record is called where no column says it; "": by its position."""
 
 
 def files_of(path: Path) -> list[Path]:
@@ -42,7 +48,7 @@ def files_of(path: Path) -> list[Path]:
         DataError: There are none.
     """
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*.txt") if file.is_file())
+        found = saved_files(path) or sorted(file for file in path.rglob("*.txt") if file.is_file())
         if not found:
             msg = f"{path}: there is no .txt file in the folder"
             raise DataError(msg, hint="A folder of records holds one .txt file per record.")
@@ -56,21 +62,61 @@ def files_of(path: Path) -> list[Path]:
     return [path]
 
 
-def rows_of(path: Path) -> Iterator[Row]:
+def saved_files(folder: Path) -> list[Path]:
+    """Return the files of a dataset as Hugging Face's `save_to_disk` writes it, in the order of rows; none if it is no such folder.
+
+    Raises:
+        DataError: What it says of itself cannot be followed.
+    """
+    if (folder / "dataset_dict.json").is_file() and not any(folder.glob("*.arrow")):
+        splits = sorted(part.parent.name for part in folder.glob("*/state.json"))
+        msg = f"{folder}: a saved dataset of several splits"
+        raise DataError(msg, hint=f"Name the folder of one split: {', '.join(splits) or 'there is none'}.")
+    state = folder / "state.json"
+    arrows = sorted(folder.glob("data-*.arrow"))
+    if not state.is_file():
+        return arrows
+    try:
+        said = parse_json(state.read_bytes())
+        names = [part["filename"] for part in said["_data_files"]]
+        moved = said.get("_indices_data_files")
+    except (ValueError, KeyError, TypeError) as error:
+        if not arrows:
+            return []
+        msg = f"{state}: not the state of a saved dataset ({type(error).__name__}: {error})"
+        raise DataError(msg, hint="Save the dataset again with save_to_disk.") from error
+    if moved:
+        msg = f"{state}: rows are chosen by an index"
+        raise DataError(msg, hint="Call flatten_indices before save_to_disk.")
+    for name in names:
+        if not isinstance(name, str) or "/" in name or "\\" in name or not (folder / name).is_file():
+            msg = f"{state}: the file '{str(name)[:80]}' is not in the folder"
+            raise DataError(msg, hint="Save the dataset again with save_to_disk.")
+    return [state, *(folder / name for name in names)]
+
+
+def rows_of(path: Path, columns: Collection[str] | None = None) -> Iterator[Row]:
     """Yield the rows of a file or folder, in order, a few in memory at a time.
+
+    Args:
+        path: The file or folder.
+        columns: What is read of a table whose rows hold images, and None stands in the others; None: all, many rows at once.
 
     Raises:
         DataError: The path is missing or empty, of an unknown kind, or a row cannot be read.
     """
     files = files_of(path)
     if path.is_dir():
-        yield from (_text_row(file, path) for file in files)
+        if saved_files(path):
+            yield from _saved_rows(path, files, columns)
+        else:
+            yield from (_text_row(file, path) for file in files)
         return
     readers: dict[str, Callable[[Path], Iterator[Row]]] = {
         ".jsonl": _json_rows,
         ".ndjson": _json_rows,
         ".csv": _csv_rows,
-        ".parquet": _parquet_rows,
+        ".parquet": lambda file: _parquet_rows(file, columns),
     }
     kind = path.suffix.lower()
     if kind not in readers:
@@ -129,23 +175,67 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             raise DataError(msg, hint="Quote cells that hold commas, quotes or line breaks.") from error
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _parquet_rows(path: Path, columns: Collection[str] | None) -> Iterator[Row]:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, buffer_size=0 if columns is None else BUFFER) as file:
             names = file.schema_arrow.names
-            if len(set(names)) != len(names):
-                raise pa.ArrowInvalid("two columns have the same name")  # noqa: EM101, TRY003
-            for batch in file.iter_batches(batch_size=ROWS):
-                for values in pa.table({name: _in_microseconds(batch.column(name)) for name in names}).to_pylist():
+            wanted = names if columns is None else [name for name in names if name in columns]
+            empty = dict.fromkeys(names)
+            _refuse_twice(names)
+            size = ROWS if columns is None else FEWER_ROWS
+            for batch in file.iter_batches(batch_size=size, columns=None if columns is None else wanted):
+                for values in _plain(batch, wanted):
                     number += 1
-                    yield Row(f"{path}, row {number}", values)
+                    yield Row(f"{path}, row {number}", values if columns is None else empty | values)
     except (pa.ArrowException, OSError, ValueError) as error:
         msg = f"{path}, after row {number}: not valid Parquet ({str(error).splitlines()[0]})"
         raise DataError(msg, hint="Write the file again.") from error
+
+
+def _saved_rows(folder: Path, files: list[Path], columns: Collection[str] | None) -> Iterator[Row]:
+    """Yield the rows of Arrow streams, which lie in the file as they lie in memory: mapped, not read."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    number = 0
+    for path in files:
+        if path.suffix != ".arrow":
+            continue
+        try:
+            with pa.memory_map(str(path)) as raw, pa.ipc.open_stream(raw) as stream:
+                names = stream.schema.names
+                wanted = names if columns is None else [name for name in names if name in columns]
+                empty = dict.fromkeys(names)
+                _refuse_twice(names)
+                for whole in stream:
+                    batch = whole.select(wanted)
+                    batch.validate(full=True)  # offsets in a damaged file could point anywhere
+                    for start in range(0, batch.num_rows, FEWER_ROWS if columns is not None else ROWS):
+                        part = batch.slice(start, FEWER_ROWS if columns is not None else ROWS)
+                        for values in _plain(part, wanted):
+                            number += 1
+                            yield Row(f"{folder}, row {number}", values if columns is None else empty | values)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            msg = f"{path}, after row {number}: not a valid Arrow stream ({str(error).splitlines()[0]})"
+            raise DataError(msg, hint="Save the dataset again with save_to_disk.") from error
+
+
+def _refuse_twice(names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        msg = "two columns have the same name"
+        raise ValueError(msg)
+
+
+def _plain(batch: pa.RecordBatch, names: list[str]) -> list[dict[str, Any]]:
+    import pyarrow as pa  # noqa: PLC0415
+
+    if not names:
+        return [{} for _ in range(batch.num_rows)]
+    rows: list[dict[str, Any]] = pa.table({name: _in_microseconds(batch.column(name)) for name in names}).to_pylist()
+    return rows
 
 
 def _in_microseconds(column: pa.Array) -> pa.Array:
