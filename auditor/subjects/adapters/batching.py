@@ -43,8 +43,13 @@ def shared_start(ids: torch.Tensor, shortest: int) -> tuple[int, torch.Tensor, t
     return best, *found
 
 
-def halving(rows: list[int], work: Callable[[list[int]], None]) -> None:
+def halving(rows: list[int], work: Callable[[list[int]], None], one: str = "sequence") -> None:
     """Do the work on all rows, on halves of them if the accelerator's memory does not hold them.
+
+    Args:
+        rows: The rows.
+        work: What is done on them; done again on halves, so it must not have counted what it did not finish.
+        one: What a row is called.
 
     Raises:
         UnsupportedError: It does not even hold one.
@@ -54,10 +59,11 @@ def halving(rows: list[int], work: Callable[[list[int]], None]) -> None:
         parts: list[list[int]] = []
     except torch.OutOfMemoryError:
         if len(rows) == 1:
-            msg = "the accelerator's memory does not hold one sequence of this model"
-            raise UnsupportedError(msg, hint="Use device: cpu, dtype: bfloat16 or a smaller max_tokens.") from None
+            msg = f"the accelerator's memory does not hold one {one} of this model"
+            shorter = " or a smaller max_tokens" if one == "sequence" else ""
+            raise UnsupportedError(msg, hint=f"Use device: cpu, dtype: bfloat16{shorter}.") from None
         parts = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
     # Outside the handler: while the error is handled, its traceback keeps the failed batch in memory.
     for part in parts:
         torch.cuda.empty_cache()
-        halving(part, work)
+        halving(part, work, one)

@@ -23,9 +23,8 @@ _DEFAULT_CONTEXT = 2048
 """Where a configuration names no longest sequence: the model has none of its own."""
 _LARGEST_HEADER = 100_000_000
 _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-_FILES = (
-    "config.json",
-    "generation_config.json",
+_CONFIGURATIONS = ("config.json", "generation_config.json")
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -73,14 +72,15 @@ def model_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         msg = f"{folder}: there is no such model folder"
         raise SubjectError(msg, hint="Give the folder with config.json, the tokenizer and *.safetensors as model.path.")
-    _refuse_detours(folder)
+    refuse_detours(folder)
     if not any((folder / name).exists() for name in _TOKENIZERS):
         msg = f"{folder}: there is no tokenizer"
         raise SubjectError(msg, hint="Save the tokenizer beside the model: tokenizer.save_pretrained(folder).")
-    return sorted([*weight_files(folder), *(folder / name for name in _FILES if (folder / name).exists())])
+    named = (folder / name for name in (*_CONFIGURATIONS, *TOKENIZER_FILES))
+    return sorted([*weight_files(folder), *(path for path in named if path.exists())])
 
 
-def _refuse_detours(folder: Path) -> None:
+def refuse_detours(folder: Path) -> None:
     """Refuse a folder that would make the library run code, or open weights, that are not those we digest."""
     configurations = [("config.json", read_config(folder))]
     configurations += [
@@ -150,11 +150,16 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     index = folder / INDEX
     if index.exists():
-        return [index, *_sharded(index)]
+        return [index, *sharded(index)]
     found = sorted(path.name for path in folder.glob("*.safetensors"))
     if found:
         msg = f"{folder}: there is {found[0]}, and neither {WEIGHTS} nor {INDEX}"
         raise SubjectError(msg, hint="Copy the missing file from the model's origin, or save with save_pretrained.")
+    raise missing_weights(folder)
+
+
+def missing_weights(folder: Path) -> SubjectError:
+    """Return the error for a folder without safetensors: there is a pickle, which is refused, or nothing."""
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
     if pickles:
         msg = f"{folder / pickles[0]}: weights in a pickle are refused, because opening a pickle runs its code"
@@ -163,12 +168,12 @@ def weight_files(folder: Path) -> list[Path]:
             "torch.load(path, weights_only=True) and save it with safetensors.torch.save_model, then copy only "
             "*.safetensors back."
         )
-        raise SubjectError(msg, hint=hint)
+        return SubjectError(msg, hint=hint)
     msg = f"{folder}: there are no weights (*.safetensors)"
-    raise SubjectError(msg, hint="Save the model with model.save_pretrained(folder).")
+    return SubjectError(msg, hint="Save the model with model.save_pretrained(folder).")
 
 
-def _sharded(index: Path) -> list[Path]:
+def sharded(index: Path) -> list[Path]:
     """Return the shards of an index: all are there, and each holds the tensors that the index says."""
     try:
         table = parse_json(index.read_bytes())["weight_map"]
