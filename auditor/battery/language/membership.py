@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field, PositiveInt
 
-from auditor.battery.blind import blind_areas, blind_curve, blind_gates
-from auditor.battery.estimates import between, copies_bins, estimate, one_sided
-from auditor.battery.language.membership_scores import SCORES, Scored, read_scores
+from auditor.battery.blind import blind_gates
+from auditor.battery.estimates import between
+from auditor.battery.language.membership_scores import SCORES, read_scores
+from auditor.battery.membership_outcome import area, caveats, forecast, point, power, primary, roc_figure, strata
 from auditor.core.evidence import Need
-from auditor.core.finding import Estimate, Figure, Measurement, Power, Series, Stratum
+from auditor.core.finding import Measurement, Power
 from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.errors import UnsupportedError
-from auditor.statistics.power import smallest_detectable_auc
-from auditor.statistics.roc import auc_interval, least_controls, permutation_max_auc, roc_curve, tpr_at_fpr
+from auditor.statistics.roc import least_controls, permutation_max_auc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
     from auditor.contract.protocol import Access, Facts, Measuring
     from auditor.core.subject import Modality
     from auditor.evidence.table import ObservedTable
 
 BLIND = ("bag_of_words", "character_ngrams", "surface")
-PROBABILITY = 0.8
 
 
 class Parameters(Record):
@@ -89,9 +85,7 @@ class Membership:
 
     def forecast(self, parameters: Parameters, facts: Facts) -> Power:
         """Return what the sample could show."""
-        sides = [identity.clusters for identity in (facts.subject.members, facts.subject.controls) if identity]
-        capped = [side if parameters.records is None else min(side, parameters.records) for side in sides]
-        return _power(capped[0], capped[1], parameters.fpr, facts.confidence)
+        return forecast(facts, parameters.records, parameters.fpr)
 
     def measure(
         self, parameters: Parameters, evidence: Mapping[str, ObservedTable], measuring: Measuring
@@ -105,19 +99,19 @@ class Membership:
             raise UnsupportedError(msg, hint="Supply more and longer records.")
         names = [name for name in SCORES if name in members.scores]
         family = 1.0 - (1.0 - level) / len(names)
-        areas = {name: _area(members, controls, name, family) for name in names}
+        areas = {name: area(members, controls, name, family) for name in names}
         points = {}
         if len(controls.ids) >= least_controls(parameters.fpr):
-            points = {name: self._point(members, controls, name, parameters.fpr, family) for name in names}
+            points = {name: point(members, controls, name, parameters.fpr, family) for name in names}
         p_value, adjusted = permutation_max_auc(
-            np.stack([members.scores[name] for name in names]),
-            np.stack([controls.scores[name] for name in names]),
+            members.stacked(names),
+            controls.stacked(names),
             generator(measuring.seed, self.name, "labels"),
             parameters.permutations,
             members.clusters.astype(str),
             controls.clusters.astype(str),
         )
-        best, statistic, found, control, excess = _primary(names, areas, points, p_value, 1.0 - level)
+        best, statistic, found, control, excess = primary(areas, points, p_value, 1.0 - level)
         shown = f"area under the ROC curve {between(areas[best])}"
         if points:
             shown = (
@@ -137,10 +131,10 @@ class Membership:
             members=len(members.ids),
             controls=len(controls.ids),
             gates=blind_gates(evidence["blind"], BLIND, level, parameters.blind_margin),
-            power=_power(_units(members), _units(controls), parameters.fpr, level),
-            strata=tuple(_strata(names, areas, points, adjusted, members, controls, best, family)),
-            figures=(_roc(members, controls, best, evidence["blind"], family),),
-            caveats=self._caveats(parameters, measuring, controls),
+            power=power(members.units, controls.units, parameters.fpr, level),
+            strata=tuple(strata(areas, points, adjusted, members, controls, best, family)),
+            figures=(roc_figure(members, controls, best, areas[best], evidence["blind"], BLIND),),
+            caveats=caveats(measuring.facts, controls, parameters.fpr),
             method=(
                 "Each record gets six scores or fewer from the passes (loss, zlib, lowercase, Min-K%, Min-K%++, reference). The area "
                 "under each ROC curve and the true positive rate at a threshold taken from the controls have intervals that hold "
@@ -155,160 +149,6 @@ class Membership:
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
         )
-
-    def _point(
-        self, members: Scored, controls: Scored, name: str, fpr: float, level: float
-    ) -> tuple[Estimate, Estimate, Estimate]:
-        point, narrower = (
-            tpr_at_fpr(
-                members.scores[name],
-                controls.scores[name],
-                fpr,
-                each,
-                members.clusters.astype(str),
-                controls.clusters.astype(str),
-            )
-            for each in (level, one_sided(level))
-        )
-        n1, n0 = _units(members), _units(controls)
-        return (
-            estimate(point.tpr, "ratio", n1, narrower.tpr),
-            estimate(point.fpr_interval, "ratio", n0),
-            estimate(point.excess, "ratio", min(n1, n0), narrower.excess),
-        )
-
-    def _caveats(self, parameters: Parameters, measuring: Measuring, controls: Scored) -> tuple[str, ...]:
-        found = ["A score that tells sets apart on average says little about one record; this is no proof of use."]
-        needed = least_controls(parameters.fpr)
-        if len(controls.ids) < needed:
-            found.append(
-                f"{len(controls.ids):,} controls cannot carry a true positive rate at {parameters.fpr:g}; {needed:,} are needed, "
-                "so none is given."
-            )
-        if measuring.facts.subject.controls_drawn != "at-random-before-training":
-            found.append("The controls were not declared as drawn at random before training.")
-        return tuple(found)
-
-
-def _units(side: Scored) -> int:
-    return len(set(side.clusters.tolist()))
-
-
-def _area(members: Scored, controls: Scored, name: str, level: float) -> Estimate:
-    found, narrower = (
-        auc_interval(
-            members.scores[name],
-            controls.scores[name],
-            each,
-            members.clusters.astype(str),
-            controls.clusters.astype(str),
-        )
-        for each in (level, one_sided(level))
-    )
-    return estimate(found, "ratio", min(_units(members), _units(controls)), narrower)
-
-
-Points = dict[str, tuple[Estimate, Estimate, Estimate]]
-
-
-def _primary(
-    names: list[str], areas: dict[str, Estimate], points: Points, p_value: float, alpha: float
-) -> tuple[str, str, Estimate, Estimate, Estimate]:
-    """Return the score, the statistic and its numbers that the outcome rests on.
-
-    The score with the largest value is printed: its interval holds for all scores together, so the choice costs nothing.
-    Where the controls carry no threshold, or the threshold shows nothing but the areas do, the area is the statistic.
-    """
-    if points:
-        best = max(names, key=lambda name: points[name][2].low)
-        if points[best][2].low <= 0.0:
-            # Nothing shown: what is printed must bound every score, so it is the one that could be largest.
-            best = max(names, key=lambda name: points[name][2].bound)
-        if points[best][2].low > 0.0 or p_value > alpha:
-            return (best, "excess_tpr", *points[best])
-    best = max(names, key=lambda name: areas[name].value)
-    found = areas[best]
-    chance = found.model_copy(update={"value": 0.5, "low": 0.5, "high": 0.5, "upper": None, "method": "chance, exact"})
-    shifted = {name: getattr(found, name) - 0.5 for name in ("value", "low", "high")}
-    excess = found.model_copy(update={**shifted, "upper": found.bound - 0.5})
-    return best, "excess_auc", found, chance, excess
-
-
-def _power(n1: int, n0: int, fpr: float, level: float) -> Power:
-    effect = smallest_detectable_auc(max(n1, 1), max(n0, 1), level, PROBABILITY) - 0.5
-    carries = f"carry a rate at {fpr:g}" if n0 >= least_controls(fpr) else f"cannot carry a rate at {fpr:g}"
-    statement = (
-        f"With {n1:,} members and {n0:,} controls (independent units) an area of {0.5 + effect:.3f} would be called a "
-        f"signal four times in five; the controls {carries} ({least_controls(fpr):,} are needed)."
-    )
-    return Power(smallest_effect=effect, unit="ratio", probability=PROBABILITY, statement=statement)
-
-
-def _strata(
-    names: list[str],
-    areas: dict[str, Estimate],
-    points: Points,
-    adjusted: tuple[float, ...],
-    members: Scored,
-    controls: Scored,
-    best: str,
-    level: float,
-) -> list[Stratum]:
-    strata = [
-        Stratum(by="score, area under the ROC curve", label=name, estimate=areas[name], note=f"adjusted p = {p:.2g}")
-        for name, p in zip(names, adjusted, strict=True)
-    ]
-    strata += [
-        Stratum(by="score, true positive rate", label=name, estimate=points[name][0], control=points[name][1])
-        for name in names
-        if name in points
-    ]
-    for label, chosen, _ in copies_bins(members.copies):
-        if chosen.sum() > 1:
-            strata.append(
-                Stratum(
-                    by=f"copies, area of {best}",
-                    label=label,
-                    estimate=_area(members.only(chosen), controls, best, level),
-                )
-            )
-    return strata
-
-
-def _roc(members: Scored, controls: Scored, best: str, blind: ObservedTable, level: float) -> Figure:
-    fpr, tpr = roc_curve(members.scores[best], controls.scores[best])
-    found = _area(members, controls, best, level)
-    area = blind_areas(blind, BLIND, level)
-    strongest = max(area, key=lambda name: area[name].value)
-    x, y = blind_curve(blind, strongest)
-    return Figure(
-        kind="roc",
-        title=f"Members against controls, by {best}",
-        x_label="false positive rate",
-        y_label="true positive rate",
-        series=(
-            _thinned(f"model ({best})", fpr, tpr, "members"),
-            _thinned(f"blind ({strongest})", x, y, "controls"),
-            Series(name="chance", x=(1e-4, 1.0), y=(1e-4, 1.0), role="reference"),
-        ),
-        x_scale="log",
-        y_scale="log",
-        caption=(
-            f"ROC curve on logarithmic axes. The model's {best} reaches an area of {found.value:.3f} ({found.low:.3f} to "
-            f"{found.high:.3f}); the best classifier that never sees the model reaches {area[strongest].value:.3f}."
-        ),
-    )
-
-
-def _thinned(name: str, x: NDArray[np.float64], y: NDArray[np.float64], role: str) -> Series:
-    """Return a curve with at most 200 of its corners, the ends kept."""
-    keep = np.unique(np.round(np.linspace(0, len(x) - 1, min(len(x), 200))).astype(int))
-    return Series(
-        name=name,
-        x=tuple(float(value) for value in x[keep]),
-        y=tuple(float(value) for value in y[keep]),
-        role="members" if role == "members" else "controls",
-    )
 
 
 TEST = Membership()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from auditor.battery.membership_outcome import Scored
 from auditor.evidence.table import Ragged
 
 if TYPE_CHECKING:
@@ -18,25 +18,6 @@ if TYPE_CHECKING:
 
 SCORES = ("loss", "zlib", "lowercase", "min_k", "min_k_plus_plus", "reference")
 """Names of the scores, in the order they are reported."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Scores of one side; every array has shape [records]."""
-
-    ids: NDArray[np.object_]
-    clusters: NDArray[np.object_]
-    copies: NDArray[np.int64]
-    scores: dict[str, NDArray[np.float64]]
-
-    def only(self, chosen: NDArray[np.bool_]) -> Scored:
-        """Return the records of a selection."""
-        return Scored(
-            self.ids[chosen],
-            self.clusters[chosen],
-            self.copies[chosen],
-            {name: values[chosen] for name, values in self.scores.items()},
-        )
 
 
 def mean_logprob(logprob: NDArray[np.float32]) -> float:
