@@ -1,0 +1,8 @@
+"""The only rooms that know the order: plan, observe, measure, assess, render, seal; and verify, which repeats it."""
+
+from auditor.pipeline.auditing import Audited, Occasion, audit
+from auditor.pipeline.before import Prepared, now, prepare, speed
+from auditor.pipeline.presenting import render_again
+from auditor.pipeline.verifying import verify_path
+
+__all__ = ["Audited", "Occasion", "Prepared", "audit", "now", "prepare", "render_again", "speed", "verify_path"]

@@ -1,0 +1,118 @@
+"""What is made from a bundle alone, the first time and every time it is repeated: findings, assessment, the report's input."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from typing import TYPE_CHECKING, Any, cast
+
+from auditor.assess.clauses import assess
+from auditor.assess.instrument import check_instrument
+from auditor.assess.outcome import judge
+from auditor.core.assessment import Assessment, Statement
+from auditor.core.canary import CanarySet
+from auditor.core.evidence import Omission
+from auditor.core.finding import Finding, InstrumentCheck
+from auditor.core.plan import Plan
+from auditor.core.subject import Subject
+from auditor.evidence import bundle as layout
+from auditor.policy.load import load_catalogues, load_policy
+from auditor.run.measure import measure
+from auditor.run.observe import faults_in
+from auditor.testing.control_subject import control_subject
+
+if TYPE_CHECKING:
+    from auditor.core.finding import Measurement
+    from auditor.core.plan import SideLabel
+    from auditor.core.policy import Policy
+    from auditor.evidence.bundle import Bundle
+    from auditor.report.view import ReportInput
+
+
+def policy_of(bundle: Bundle) -> Policy:
+    """Return the policy that lies in a bundle."""
+    return load_policy(str(bundle.root / layout.POLICY), base=None, known_tests=None).policy
+
+
+def measure_bundle(bundle: Bundle) -> tuple[tuple[Finding, ...], tuple[InstrumentCheck, ...]]:
+    """Return the findings and the checks of the instrument, from the evidence alone.
+
+    Raises:
+        IntegrityError: The evidence is damaged.
+    """
+    plan = bundle.read_record(layout.PLAN, Plan)
+    policy = policy_of(bundle)
+    faults = faults_in(bundle.observations)
+    own = bundle.read_record(layout.CANARIES, CanarySet) if bundle.has(layout.CANARIES) else None
+    measured: dict[SideLabel, dict[str, Measurement | Omission]] = {}
+    for planned in plan.sides:
+        label = planned.side.label
+        side_canaries = own
+        if label != "audited":
+            control = control_subject(
+                cast("Any", label),
+                references=0,
+                confidence=plan.confidence,
+                queries=policy.queries,
+                modality=planned.side.subject.members.modality,
+            )
+            made = control.facts.canaries
+            side_canaries = made.withheld() if made else None
+        measured[label] = measure(
+            plan, planned, bundle.observations, faults, canaries=side_canaries, queries=policy.queries
+        )
+    asked = [row.test for row in plan.side("audited").tests if row.omission is None]
+    instrument = check_instrument(asked, measured["memorizer"], measured["innocent"])
+    findings = judge(policy.tests, measured["audited"], instrument, confidence=plan.confidence)
+    return findings, instrument
+
+
+def assess_bundle(bundle: Bundle) -> Assessment:
+    """Return the assessment, from the bundle alone.
+
+    Raises:
+        IntegrityError: A file of the bundle is missing or damaged.
+    """
+    return report_input(bundle, assessed=False).assessment
+
+
+def report_input(bundle: Bundle, *, assessed: bool = True, signer: str | None = None) -> ReportInput:
+    """Return all that the report is made of, read from the bundle.
+
+    Args:
+        bundle: The bundle.
+        assessed: Read the assessment from the bundle; False: make it from findings, statements and clauses.
+        signer: Who signs, in words; None: as the certificate in the bundle says.
+    """
+    from auditor.report.view import ReportInput  # noqa: PLC0415  (heavy)
+
+    policy = policy_of(bundle)
+    plan = bundle.read_record(layout.PLAN, Plan)
+    findings = bundle.read_list(layout.FINDINGS, Finding)
+    statements = bundle.read_list(layout.STATEMENTS, Statement)
+    subject = bundle.read_record(layout.SUBJECT, Subject)
+    environment = bundle.read_plain(layout.ENVIRONMENT)
+    catalogues = tuple(
+        item.catalogue for item in load_catalogues(policy, today=None, folder=bundle.root / layout.CLAUSES)
+    )
+    created = dt.datetime.fromisoformat(environment["created"]).date()
+    if assessed:
+        assessment = bundle.read_record(layout.ASSESSMENT, Assessment)
+    else:
+        assessment = assess(policy, catalogues, findings, statements, subject, created=created)
+    evidence = hashlib.sha256(
+        bundle.read(layout.PLAN) + bundle.read(layout.FINDINGS) + assessment.canonical()
+    ).hexdigest()
+    return ReportInput(
+        policy=policy,
+        subject=subject,
+        plan=plan,
+        findings=findings,
+        assessment=assessment,
+        statements=statements,
+        instrument=bundle.read_list(layout.INSTRUMENT, InstrumentCheck),
+        catalogues=catalogues,
+        environment=environment,
+        evidence_digest=evidence,
+        signer=signer,
+    )

@@ -1,0 +1,96 @@
+"""The whole way from a plan to a sealed bundle."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from auditor.core.assessment import Assessment
+from auditor.core.finding import Finding
+from auditor.core.record import canonical_bytes
+from auditor.errors import UsageError
+from auditor.evidence import bundle as layout
+from auditor.evidence.bundle import Bundle, list_bytes
+from auditor.evidence.shards import RESTRICTED
+from auditor.pipeline.again import assess_bundle, measure_bundle
+from auditor.pipeline.presenting import seal_bundle
+from auditor.run.environment import describe_environment
+from auditor.run.observe import Progress, Workplace, observe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from auditor.pipeline.before import Prepared
+    from auditor.seal.keys import Signer
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A finished audit."""
+
+    bundle: Path
+    findings: tuple[Finding, ...]
+    assessment: Assessment
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """Who runs the audit, when, and how it is run again."""
+
+    operator: str
+    command: str
+    started: dt.datetime
+
+
+def audit(prepared: Prepared, out: Path, signer: Signer, occasion: Occasion, progress: Progress) -> Audited:
+    """Return the finished audit: the whole way from a plan to a sealed bundle.
+
+    A bundle of the same plan is gone on with; what is finished in it is not made again.
+
+    Raises:
+        UsageError: The folder holds another audit.
+        StorageError: The folder cannot take what has to be written; everything written so far is kept.
+    """
+    bundle = Bundle(out)
+    bundle.prepare()
+    _begin(prepared, bundle, occasion)
+    place = Workplace(bundle.observations, bundle.commitment_key())
+    observe(prepared.plan.jobs, prepared.subjects, place, progress)
+    findings, instrument = measure_bundle(bundle)
+    bundle.write(layout.FINDINGS, list_bytes(findings))
+    bundle.write(layout.INSTRUMENT, list_bytes(instrument))
+    assessment = assess_bundle(bundle)
+    bundle.write_record(layout.ASSESSMENT, assessment)
+    seal_bundle(bundle, signer)
+    return Audited(out, findings, assessment)
+
+
+def _begin(prepared: Prepared, bundle: Bundle, occasion: Occasion) -> None:
+    """Write what is fixed before the first question, or check that it is the same audit that is gone on with."""
+    plan = prepared.plan.canonical()
+    if bundle.has(layout.PLAN) and bundle.read(layout.PLAN) != plan:
+        msg = f"{bundle.root}: holds another audit (its plan differs: policy, subject, statements or versions changed)"
+        raise UsageError(msg, hint="Choose another folder with --out, or remove this one.")
+    # The plan is the first file of a bundle: whatever is killed after it, or while it is written, can be gone on with.
+    if not bundle.has(layout.PLAN) and any(path.suffix != ".draft" for path in bundle.root.iterdir()):
+        msg = f"{bundle.root}: the folder is not empty and holds no audit"
+        raise UsageError(msg, hint="Choose another folder with --out.")
+    bundle.write(layout.PLAN, plan)
+    (bundle.root / layout.SEAL).unlink(missing_ok=True)
+    if not bundle.has(layout.ENVIRONMENT):
+        environment = describe_environment(
+            device=prepared.spec.spec.model.device,
+            created=occasion.started.isoformat(),
+            operator=occasion.operator,
+            command=occasion.command,
+        )
+        bundle.write(layout.ENVIRONMENT, canonical_bytes(environment))
+    bundle.write(layout.POLICY, prepared.policy.bytes)
+    for item in prepared.catalogues:
+        bundle.write(f"{layout.CLAUSES}/{item.catalogue.id}.yaml", item.bytes)
+    bundle.write_record(layout.SUBJECT, prepared.opened.subject)
+    bundle.write(layout.STATEMENTS, list_bytes(prepared.statements))
+    if prepared.opened.canaries is not None:
+        bundle.write_record(f"{RESTRICTED}/{layout.CANARIES}", prepared.opened.canaries)
+        bundle.write_record(layout.CANARIES, prepared.opened.canaries.withheld())

@@ -1,0 +1,103 @@
+"""From a measured and assessed bundle to its report and seal; and the report made again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from typing import TYPE_CHECKING
+
+from auditor.core.assessment import Assessment
+from auditor.core.finding import Finding
+from auditor.core.subject import Subject
+from auditor.evidence import bundle as layout
+from auditor.evidence.bundle import Bundle
+from auditor.evidence.manifest import write_manifest
+from auditor.pipeline.again import policy_of, report_input
+from auditor.pipeline.before import now
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from auditor.seal.keys import Signer
+
+
+def html_of(bundle: Bundle) -> tuple[bytes, dict[str, bytes]]:
+    """Return the report as HTML, and its figures by file name."""
+    from auditor.report.html import render_html  # noqa: PLC0415  (heavy)
+    from auditor.seal.keys import describe_signer, read_certificate  # noqa: PLC0415
+
+    html, figures = render_html(
+        report_input(bundle, signer=describe_signer(read_certificate(bundle.root / layout.SIGNER)))
+    )
+    return html.encode(), figures
+
+
+def _pdf_of(bundle: Bundle, html: bytes) -> bytes:
+    from auditor.report.pdf import render_pdf  # noqa: PLC0415  (heavy)
+
+    attached = (layout.FINDINGS, layout.ASSESSMENT, layout.INSTRUMENT, layout.PLAN, layout.SUBJECT, layout.POLICY)
+    return render_pdf(
+        html.decode(),
+        {name: bundle.read(name) for name in attached},
+        created=_created(bundle),
+        identifier=hashlib.sha256(html).digest()[:16],
+    )
+
+
+def _created(bundle: Bundle) -> dt.datetime:
+    return dt.datetime.fromisoformat(bundle.read_plain(layout.ENVIRONMENT)["created"])
+
+
+def seal_bundle(bundle: Bundle, signer: Signer) -> None:
+    """Render the report, sign the PDF, list every file and seal the list.
+
+    Args:
+        bundle: A bundle with findings and assessment.
+        signer: Key and certificate.
+    """
+    from auditor.seal.dsse import sign  # noqa: PLC0415  (heavy)
+    from auditor.seal.pades import sign_pdf  # noqa: PLC0415
+    from auditor.seal.statement import PAYLOAD_TYPE, build_statement, predicate_of  # noqa: PLC0415
+
+    bundle.write(layout.SIGNER, signer.certificate_pem)
+    html, figures = html_of(bundle)
+    bundle.write(layout.HTML, html)
+    for name, content in figures.items():
+        bundle.write(f"{layout.FIGURES}/{name}", content)
+    signed = sign_pdf(
+        _pdf_of(bundle, html),
+        signer,
+        signing_time=now(),
+        reason="Memorization audit report",
+        name=signer.common_name,
+    )
+    bundle.write(layout.PDF, signed)
+    write_manifest(bundle.root)
+    subject = bundle.read_record(layout.SUBJECT, Subject)
+    predicate = predicate_of(
+        bundle,
+        subject=subject,
+        policy=policy_of(bundle),
+        findings=bundle.read_list(layout.FINDINGS, Finding),
+        assessment=bundle.read_record(layout.ASSESSMENT, Assessment),
+    )
+    bundle.write(
+        layout.SEAL,
+        sign(build_statement(bundle.root, model=subject.model.digest, predicate=predicate), PAYLOAD_TYPE, signer),
+    )
+
+
+def render_again(path: Path, out: Path) -> tuple[Path, ...]:
+    """Write a report made again from a bundle's evidence alone, and return its files; the bundle is not touched.
+
+    Raises:
+        IntegrityError: The bundle is damaged.
+        StorageError: The folder cannot be written.
+    """
+    bundle = Bundle(path)
+    html, _ = html_of(bundle)
+    target = Bundle(out)
+    target.prepare()
+    target.write(layout.HTML, html)
+    target.write(layout.PDF, _pdf_of(bundle, html))
+    return out / layout.HTML, out / layout.PDF
