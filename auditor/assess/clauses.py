@@ -103,15 +103,23 @@ def _state(
         statement=state,
         statement_ids=tuple(statement.id for statement in own),
         contradiction=conflict,
-        rationale=_rationale(clause, speaking, outcome, decided),
+        rationale=_rationale(clause, speaking, outcome, decided, {_family(entry.test) for entry in policy.tests}),
     )
 
 
-def _rationale(clause: Clause, speaking: Sequence[Finding], outcome: Outcome | None, decided: Sequence[str]) -> str:
+def _family(test: str) -> str:
+    return test.partition("/")[0]
+
+
+def _rationale(
+    clause: Clause, speaking: Sequence[Finding], outcome: Outcome | None, decided: Sequence[str], families: set[str]
+) -> str:
+    """Return why the clause is in its state; what is missing is named among the families of tests that the policy has."""
     if clause.kind is ClauseKind.INTERPRETIVE:
         return "Frames the report; it is printed and not scored."
     measured = {finding.test for finding in speaking if finding.measurement is not None}
-    missing = [*(name for name in clause.tests if name not in measured), *clause.attack_classes]
+    named = [name for name in clause.tests if _family(name) in families] or clause.tests
+    missing = [*(name for name in named if name not in measured), *clause.attack_classes]
     untested = f" Named by the clause and not tested here: {', '.join(missing)}." if missing else ""
     if outcome is not None:
         among = (
