@@ -62,11 +62,12 @@ def plan(
                 f"{job.tokens:,}",
             )
         )
-    print_table(("observation", "of", "items", "expected", "tokens"), cells, widths=(34, 12, 10, 10))
+    unit = "passes" if prepared.opened.subject.members.modality == "image" else "tokens"
+    print_table(("observation", "of", "items", "expected", unit), cells, widths=(34, 12, 10, 10))
     if seconds:
         total = sum(job.tokens for job in jobs if job.observation.model_role)
         typer.echo(
-            f"\nAbout {seconds:,.0f} tokens a second here: {duration(total / seconds)} for the model's part in all."
+            f"\nAbout {seconds:,.0f} {unit} a second here: {duration(total / seconds)} for the model's part in all."
         )
     controls = sum(job.observation.subject != "audited" for job in made.jobs)
     typer.echo(f"Controls of the instrument: {controls} observations of the memorizer and the innocent (seconds).")

@@ -32,7 +32,7 @@ class _Silent:
 
 
 class _Spoken:
-    """Prints one line per observation, and the time left now and then; tokens are the measure of work."""
+    """Prints one line per observation, and the time left now and then; tokens, or network passes, are the measure of work."""
 
     def __init__(self, plan: Plan) -> None:
         self._left = sum(job.tokens for job in plan.jobs)
