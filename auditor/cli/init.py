@@ -25,6 +25,23 @@ statements: statements.yaml
 policy: edpb-28-2024                                # a shipped policy, or a path: see `auditor policies`
 """
 
+IMAGES = """\
+# What is audited, and by whose word. Paths are relative to this file.
+name: my-image-generator
+controller: Example GmbH, Example Street 1          # who answers for the processing; printed on the cover
+model: {adapter: diffusion, path: ./model}          # a folder with model_index.json and *.safetensors, as save_pretrained writes it
+release_context: public-api                         # internal | public-api | open-weights: declared, never inferred
+data:
+  # Images that were in training: a folder (with metadata.jsonl), .jsonl or .csv with paths, .parquet, or a saved dataset folder.
+  members: {path: train, image: image, id: id}      # also: caption, label, person, document, copies, source
+  # Images of the same distribution that were not. Without them no number has a control.
+  controls: {path: heldout, image: image, id: id}
+  controls_drawn: not-declared                      # at-random-before-training | afterwards | not-declared
+# references: [{adapter: diffusion, path: ./twin}]  # the same recipe, never shown these images
+statements: statements.yaml
+policy: edpb-28-2024-images                         # a shipped policy, or a path: see `auditor policies`
+"""
+
 STATEMENTS = """\
 # What no test can answer. Every statement has an author, a role and a date; its content is not judged.
 # `auditor clauses` shows which clauses ask for a statement.
@@ -40,12 +57,14 @@ STATEMENTS = """\
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to write the files.")] = Path(),
     policy: Annotated[str, typer.Option("--policy", help="Shipped policy to copy, to change its tolerances.")] = "",
+    *,
+    images: Annotated[bool, typer.Option("--images", help="The subject makes images.")] = False,
 ) -> None:
     """Write a commented subject.yaml and statements.yaml to start from; nothing is overwritten."""
     from auditor.errors import UsageError  # noqa: PLC0415
     from auditor.evidence.shards import write_file  # noqa: PLC0415
 
-    files = {"subject.yaml": SUBJECT.encode(), "statements.yaml": STATEMENTS.encode()}
+    files = {"subject.yaml": (IMAGES if images else SUBJECT).encode(), "statements.yaml": STATEMENTS.encode()}
     if policy:
         from auditor.policy.load import load_policy  # noqa: PLC0415
 
