@@ -20,24 +20,17 @@ from scipy.sparse import csr_array
 from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
-from auditor.errors import UnsupportedError
+from auditor.observers.teaching import STUMPS, bag_of_words, halves, stumps, taught
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-FEWEST = 2
-"""Persons or documents on each side, in the half that teaches and in the half that is scored."""
-STUMPS = 50
-WORDS = 20_000
-"""Most frequent words that are counted."""
 HASHED = 1 << 16
 """Character n-grams are hashed into so many features: memory and time stay bounded."""
 LONGEST = 5
 """Characters in the longest n-gram."""
-CHUNK = 1024
-"""Texts whose n-grams are held at once while they are scored."""
 _SPACES = re.compile(r"\s\s+")
 _ODD, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 _HALF, _HIGH = np.uint64(32), np.uint64(48)
@@ -122,40 +115,6 @@ class BlindBaselineObserver:
         return Shard(public, None, calls=0, tokens=0)
 
 
-def halves(member: NDArray[np.bool_], clusters: NDArray[np.object_], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return which records are scored, about half of each side; a cluster is never divided.
-
-    Clusters of a kind (members, controls, both) are paired by size and a fair coin says which of a pair is scored. The
-    division looks at labels and sizes alone, never at what is in a record, so that what is taught says nothing of
-    the records that are scored.
-
-    Args:
-        member: The labels, shape [records].
-        clusters: The person or document of each record, shape [records].
-        rng: Decides the division.
-
-    Raises:
-        UnsupportedError: One side has too few persons or documents.
-    """
-    _, codes = np.unique(clusters.astype(str), return_inverse=True)
-    members, controls = (np.bincount(codes, weights=side) for side in (member, ~member))
-    kinds = 2 * (members > 0) + (controls > 0)
-    order = np.lexsort((rng.permutation(len(kinds)), -(members + controls)))
-    chosen = np.zeros(len(kinds), dtype=np.bool_)
-    for kind in (1, 2, 3):
-        own = order[kinds[order] == kind]
-        coins = rng.integers(2, size=-(-len(own) // 2)).astype(np.bool_)
-        chosen[own[::2]] = coins
-        chosen[own[1::2]] = ~coins[: len(own) // 2]
-    for counts, name in ((members, "members"), (controls, "controls")):
-        least = min(int(((counts > 0) & half).sum()) for half in (chosen, ~chosen))
-        if least < FEWEST:
-            found = int((counts > 0).sum())
-            msg = f"the {name} come from {found} persons or documents; one half of them holds {least}, {FEWEST} are the fewest"
-            raise UnsupportedError(msg, hint="Supply records from more persons or documents.")
-    return np.asarray(chosen[codes])
-
-
 def taught_and_scored(
     texts: Sequence[str], member: NDArray[np.bool_], clusters: NDArray[np.object_], rng: np.random.Generator
 ) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.float64]]]:
@@ -200,33 +159,7 @@ def teach(
         "character_ngrams": hashed_ngrams,
         "surface": surface_features,
     }
-    return {name: _taught(_classifier(name, seed), of, texts, member) for name, of in features.items()}
-
-
-def _taught(
-    classifier: Any,  # noqa: ANN401  (scikit-learn has no types)
-    features: Callable[[Sequence[str]], Any],
-    texts: Sequence[str],
-    member: NDArray[np.bool_],
-) -> Callable[[Sequence[str]], NDArray[np.float64]]:
-    try:
-        classifier.fit(features(texts), member)
-    except ValueError as error:
-        if not any(said in str(error) for said in ("empty vocabulary", "no terms remain")):
-            raise
-        return lambda others: np.zeros(len(others))  # no word stands in two texts: nothing to learn from words
-
-    def log_odds(others: Sequence[str]) -> NDArray[np.float64]:
-        found = []
-        for start in range(0, len(others), CHUNK):
-            rows = features(others[start : start + CHUNK])
-            if hasattr(classifier, "decision_function"):
-                found.append(classifier.decision_function(rows))
-            else:
-                found.append(np.diff(classifier.predict_log_proba(rows), axis=1)[:, 0])
-        return np.concatenate(found)
-
-    return log_odds
+    return {name: taught(_classifier(name, seed), of, texts, member) for name, of in features.items()}
 
 
 def hashed_ngrams(texts: Sequence[str]) -> csr_array:
@@ -251,21 +184,18 @@ def hashed_ngrams(texts: Sequence[str]) -> csr_array:
     return csr_array((np.concatenate(counts), np.concatenate(indices), np.array(ends, dtype=np.int32)), shape=shape)
 
 
-def _classifier(name: str, seed: int) -> Any:  # noqa: ANN401
+def _classifier(name: str, seed: int) -> Any:  # noqa: ANN401  (scikit-learn has no types)
     """Return a new classifier of one kind, with all that it fits."""
-    from sklearn.ensemble import GradientBoostingClassifier
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+    from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.linear_model import SGDClassifier
-    from sklearn.naive_bayes import MultinomialNB
     from sklearn.pipeline import make_pipeline
 
     if name == "bag_of_words":
-        words = r"(?u)\b\w+\b|\S"
-        return make_pipeline(CountVectorizer(min_df=2, max_features=WORDS, token_pattern=words), MultinomialNB())
+        return bag_of_words()
     if name == "character_ngrams":
         logistic = SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=12, tol=None, random_state=seed)
         return make_pipeline(TfidfTransformer(sublinear_tf=True), logistic)
-    return GradientBoostingClassifier(n_estimators=STUMPS, max_depth=1, random_state=seed)
+    return stumps(seed)
 
 
 def surface_features(texts: Sequence[str]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,7 @@ def decode(content: bytes, where: str) -> NDArray[np.uint8]:
         DataError: It is no such image, is damaged, holds several pictures, has channels of more than 16 bits, or is
             larger than `MOST_PIXELS`.
     """
-    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
+    from PIL import Image  # noqa: PLC0415
 
     if not content:
         msg = f"{where}: the image is empty"
@@ -47,10 +48,8 @@ def decode(content: bytes, where: str) -> NDArray[np.uint8]:
                 return _pixels(image, where)
     except DataError:
         raise
-    except Exception as error:
-        said = "of no known kind" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
-        msg = f"{where}: not an image that can be read ({said.splitlines()[0][:120]})"
-        raise DataError(msg, hint="Images are PNG, JPEG, WebP, BMP, TIFF or PNM.") from error
+    except Exception as error:  # damaged files make decoders fail in any way
+        raise _unreadable(error, where) from error
 
 
 def _pixels(image: Image.Image, where: str) -> NDArray[np.uint8]:
@@ -81,6 +80,56 @@ def _turned(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # noqa: BLE001  (EXIF is no part of the picture)
         return image
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How an image is encoded.
+
+    Args:
+        format: As `FORMATS` names it.
+        channels: Of the file, an alpha channel and a palette (1) among them.
+        quantisation: Mean of the JPEG quantisation tables, larger for stronger compression; 0 where there are none.
+        exif: It carries EXIF.
+    """
+
+    format: str
+    channels: int
+    quantisation: float
+    exif: bool
+
+
+def encoding_of(content: bytes, where: str) -> Encoding:
+    """Return how an image is encoded, from its head alone.
+
+    Args:
+        content: The encoded image.
+        where: File and line, for the error.
+
+    Raises:
+        DataError: It is no image of a known kind.
+    """
+    from PIL import Image  # noqa: PLC0415
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                tables = getattr(image, "quantization", None) or {}
+                steps = [step for table in tables.values() for step in table]
+                kind = "JPEG" if image.format == "MPO" else str(image.format)
+                mean = sum(steps) / len(steps) if steps else 0.0
+                return Encoding(kind, len(image.getbands()), mean, "exif" in image.info)
+    except Exception as error:
+        raise _unreadable(error, where) from error
+
+
+def _unreadable(error: Exception, where: str) -> DataError:
+    from PIL import UnidentifiedImageError  # noqa: PLC0415
+
+    said = "of no known kind" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+    msg = f"{where}: not an image that can be read ({said.splitlines()[0][:120]})"
+    return DataError(msg, hint="Images are PNG, JPEG, WebP, BMP, TIFF or PNM.")
 
 
 def pixel_digest(image: NDArray[np.uint8]) -> bytes:
