@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from auditor.subjects.adapters.denoising_pipeline import DenoisingPipeline
+
 TIMESTEPS = 1000
 CHANNELS = (16, 32)
 """Channels of the two levels of every network here."""
@@ -126,3 +128,224 @@ def unconditional(
             train(network, scheduler, images, steps, seed=seed)
         getattr(diffusers, f"{kind}Pipeline")(unet=network, scheduler=scheduler).save_pretrained(folder)
     return folder
+
+
+def class_conditional(
+    folder: Path,
+    *,
+    size: int = 8,
+    channels: int = 1,
+    classes: int = 4,
+    images: NDArray[np.uint8] | None = None,
+    labels: Sequence[int] | None = None,
+    steps: int = 0,
+    seed: int = 0,
+) -> Path:
+    """Write a pixel pipeline whose network takes class labels and has no null class."""
+    from diffusers import DDPMPipeline, DDPMScheduler
+
+    with quietly(seed):
+        network, scheduler = unet(size, channels, classes=classes), DDPMScheduler(num_train_timesteps=TIMESTEPS)
+        if images is not None:
+            train(network, scheduler, images, steps, labels=labels, seed=seed)
+        DDPMPipeline(unet=network, scheduler=scheduler).save_pretrained(folder)
+    return folder
+
+
+def autoencoder(*, channels: int = 3, latent_channels: int = 4, levels: int = 2) -> Any:
+    """Return an autoencoder that halves the size at every level but the first."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        in_channels=channels,
+        out_channels=channels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=CHANNELS[:levels],
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        layers_per_block=1,
+        sample_size=16,
+    )
+
+
+def transformer(folder: Path, *, classes: int = 5, seed: int = 0) -> Path:
+    """Write a class-conditional latent pipeline with a null class: DiT, which learns its variance; images 16 x 16 x 3."""
+    from diffusers import DDIMScheduler, DiTPipeline, DiTTransformer2DModel
+
+    with quietly(seed):
+        network = DiTTransformer2DModel(
+            num_attention_heads=2,
+            attention_head_dim=8,
+            in_channels=4,
+            out_channels=8,
+            num_layers=2,
+            sample_size=8,
+            patch_size=2,
+            num_embeds_ada_norm=classes,
+            norm_num_groups=4,
+        )
+        _enliven(network)
+        DiTPipeline(network, autoencoder(), DDIMScheduler()).save_pretrained(folder)
+    return folder
+
+
+def latent(folder: Path, *, quantised: bool = False, seed: int = 0) -> Path:
+    """Write an unconditional latent pipeline; images 16 x 16 x 3. `quantised`: its autoencoder is a VQModel."""
+    from diffusers import DDIMScheduler, LDMPipeline, VQModel
+
+    with quietly(seed):
+        coder = (
+            VQModel(
+                block_out_channels=CHANNELS, norm_num_groups=8, latent_channels=4, num_vq_embeddings=32, **_VQ_BLOCKS
+            )
+            if quantised
+            else autoencoder()
+        )
+        LDMPipeline(coder, unet(8, 4), DDIMScheduler(clip_sample=False)).save_pretrained(folder)
+    return folder
+
+
+_VQ_BLOCKS: dict[str, Any] = {
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+}
+WORDS = ("a", "b", "boat", "bread", "cat", "dog", "grey", "lamp", "of", "on", "picture", "red", "the", "tree", "winter")
+TOKENS = 12
+"""Tokens of a caption, with the first and the last."""
+
+
+def tokenizer() -> Any:
+    """Return a CLIP tokenizer that knows a dozen words whole and spells the others."""
+    from transformers import CLIPTokenizer
+
+    letters = [chr(letter) for letter in range(33, 127)]
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters)]
+    merges: list[str] = []
+    for word in WORDS:
+        parts = [*word[:-1], f"{word[-1]}</w>"]
+        while len(parts) > 1:
+            joined = "".join(parts[:2])
+            if f"{parts[0]} {parts[1]}" not in merges:
+                merges.append(f"{parts[0]} {parts[1]}")
+                pieces.append(joined)
+            parts = [joined, *parts[2:]]
+    names = [*dict.fromkeys(pieces), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(
+        vocab={name: number for number, name in enumerate(names)},
+        merges=[tuple(merge.split()) for merge in merges],
+        model_max_length=TOKENS,
+    )
+
+
+def text_encoder(words: Any, *, width: int = 16, projected: bool = False) -> Any:
+    """Return a CLIP text encoder of two layers for a tokenizer."""
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    config = CLIPTextConfig(
+        vocab_size=len(words),
+        hidden_size=width,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=TOKENS,
+        projection_dim=width,
+        bos_token_id=words.bos_token_id,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+    )
+    made = (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
+    _enliven(made, 2.0)
+    return made
+
+
+def conditional_unet(*, in_channels: int = 4, width: int = 16, **options: Any) -> Any:
+    """Return a network of two levels with cross-attention on captions."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=8,
+        in_channels=in_channels,
+        out_channels=4,
+        layers_per_block=1,
+        block_out_channels=CHANNELS,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=width,
+        attention_head_dim=2,
+        norm_num_groups=8,
+        **options,
+    )
+
+
+def captioned(folder: Path, *, inpaints: bool = False, scheduler: str = "PNDMScheduler", seed: int = 0) -> Path:
+    """Write a pipeline of Stable Diffusion's shape; images 16 x 16 x 3. `inpaints`: its network takes 9 channels."""
+    import diffusers
+
+    kind = diffusers.StableDiffusionInpaintPipeline if inpaints else diffusers.StableDiffusionPipeline
+    with quietly(seed):
+        words = tokenizer()
+        own = {"skip_prk_steps": True} if scheduler == "PNDMScheduler" else {}
+        kind(
+            vae=autoencoder(),
+            text_encoder=text_encoder(words),
+            tokenizer=words,
+            unet=conditional_unet(in_channels=9 if inpaints else 4),
+            scheduler=getattr(diffusers, scheduler)(**_STABLE, **own),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        ).save_pretrained(folder)
+    return folder
+
+
+_STABLE: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+}
+"""The schedule that Stable Diffusion's folders name."""
+
+
+def captioned_twice(folder: Path, *, seed: int = 0) -> Path:
+    """Write a pipeline of SDXL's shape: two text encoders, the size of the image as a condition; images 16 x 16 x 3."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+
+    with quietly(seed):
+        words = tokenizer()
+        network = conditional_unet(
+            width=32,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + 16,
+            transformer_layers_per_block=1,
+            use_linear_projection=True,
+        )
+        StableDiffusionXLPipeline(
+            vae=autoencoder(),
+            text_encoder=text_encoder(words),
+            text_encoder_2=text_encoder(words, projected=True),
+            tokenizer=words,
+            tokenizer_2=words,
+            unet=network,
+            scheduler=EulerDiscreteScheduler(**_STABLE, timestep_spacing="leading"),
+            add_watermarker=False,
+        ).save_pretrained(folder)
+    return folder
+
+
+def _enliven(network: Any, scale: float = 1.0) -> None:
+    """Give weights that begin at zero, or near it, values that make conditions matter."""
+    import torch
+
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(torch.randn_like(weight) * 0.05 * scale)
+
+
+def opened(folder: Path, dtype: Any = "float32") -> DenoisingPipeline:
+    """Return the model of a folder, opened as an audit opens it."""
+    from auditor.subjects.adapters.diffusion import ADAPTER
+
+    return ADAPTER.open(spec(folder, dtype), folder.parent)
