@@ -1,0 +1,101 @@
+"""The images made from each caption: how near they lie to the caption's own image and to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from auditor.errors import IntegrityError
+from auditor.evidence.table import Ragged
+from auditor.statistics.similarity import largest_clique
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from auditor.evidence.table import ObservedTable
+
+
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """The captions of one side; every array has shape [captions] unless said otherwise."""
+
+    ids: NDArray[np.object_]
+    clusters: NDArray[np.object_]
+    copies: NDArray[np.int64]
+    caption_copies: NDArray[np.int64]
+    same: NDArray[np.int64]
+    own: NDArray[np.float64]
+    """Distance of each image to the caption's own, shape [captions, generations]."""
+    pairs: NDArray[np.float64]
+    """Distance of each image to each earlier one of its caption, row by row of the lower triangle, shape [captions, pairs]."""
+
+    @property
+    def nearest(self) -> NDArray[np.float64]:
+        """Distance of the nearest image to the caption's own."""
+        return np.asarray(self.own.min(axis=1))
+
+    def only(self, chosen: NDArray[np.bool_]) -> Prompted:
+        """Return a selection of the captions."""
+        return Prompted(
+            self.ids[chosen],
+            self.clusters[chosen],
+            self.copies[chosen],
+            self.caption_copies[chosen],
+            self.same[chosen],
+            self.own[chosen],
+            self.pairs[chosen],
+        )
+
+
+def read_prompted(table: ObservedTable, generations: int) -> Prompted:
+    """Return an observation caption by caption.
+
+    Args:
+        table: An observation of `prompted-generations`.
+        generations: Images of each caption.
+
+    Raises:
+        IntegrityError: The rows are not whole captions, in order.
+    """
+    numbers = table.column("number").astype(np.int64)
+    captions = len(numbers) // generations
+    if not captions or not np.array_equal(numbers, np.tile(np.arange(generations), captions)):
+        msg = f"{len(numbers)} rows of prompted generations are not whole captions of {generations} images"
+        raise IntegrityError(msg, hint="The bundle is damaged, or its parameters are not those of its evidence.")
+    pairs = []
+    for shard in table.shards("distances"):
+        column = shard["distances"]
+        if isinstance(column, Ragged):
+            pairs.append(np.asarray(column.values, dtype=np.float64))
+    first = slice(0, None, generations)
+    return Prompted(
+        ids=table.column("id")[first],
+        clusters=table.column("cluster")[first],
+        copies=table.column("copies")[first].astype(np.int64),
+        caption_copies=table.column("caption_copies")[first].astype(np.int64),
+        same=table.column("same_caption")[first].astype(np.int64),
+        own=np.asarray(table.column("own_distance"), dtype=np.float64).reshape(captions, generations),
+        pairs=np.concatenate(pairs).reshape(captions, -1),
+    )
+
+
+def pair_distances(side: Prompted, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the distances of all pairs of images of some captions, shape [captions chosen x pairs]."""
+    return side.pairs[chosen].ravel()
+
+
+def flag_groups(side: Prompted, edge: float, least: int) -> NDArray[np.bool_]:
+    """Return which captions have `least` images that all lie strictly nearer to each other than `edge`, shape [captions].
+
+    A search that ends before it found such a clique counts as none: a caption is never flagged on a guess.
+    """
+    generations = side.own.shape[1]
+    rows, columns = np.tril_indices(generations, -1)
+    found = np.zeros(len(side.ids), dtype=np.bool_)
+    for caption, distances in enumerate(side.pairs):
+        adjacency = np.zeros((generations, generations), dtype=np.bool_)
+        adjacency[rows, columns] = distances < edge
+        found[caption] = len(largest_clique(adjacency | adjacency.T, least).vertices) >= least
+    return found
