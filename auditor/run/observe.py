@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +13,7 @@ from auditor.core.evidence import Omission
 from auditor.core.record import canonical_bytes, parse_json
 from auditor.core.seeds import generator
 from auditor.errors import AuditorError, BudgetError, InputError, StorageError, UnsupportedError
-from auditor.evidence.shards import ObservationWriter, write_file
+from auditor.evidence.shards import RESTRICTED, ObservationWriter, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 FAULT_FILE = "fault.json"
 """Beside the shards of an observation that could not be finished."""
+FAULT_TEXT = "fault.txt"
+"""What a plug-in said when it failed, in the folder of what can be withheld."""
 
 
 class Progress(Protocol):
@@ -76,6 +79,7 @@ def observe(
             write_file(folder / FAULT_FILE, canonical_bytes(omission.plain()))
         else:
             (folder / FAULT_FILE).unlink(missing_ok=True)
+            (folder / RESTRICTED / FAULT_TEXT).unlink(missing_ok=True)
         progress.end(job, omission)
     return faults
 
@@ -95,7 +99,13 @@ def _observe_one(job: Job, writer: ObservationWriter, opened: OpenedSubject, pro
     except AuditorError as error:
         return Omission(reason="fault", message=error.message, where=error.hint)
     except Exception as error:  # noqa: BLE001  (a plug-in may fail in any way; the failure becomes a row of the report)
-        return Omission(reason="fault", message=f"{type(error).__name__}: {error}", where=job.observation.observer)
+        # What a plug-in says of its failure can quote the data it failed on: it lies with what can be withheld.
+        write_file(writer.folder / RESTRICTED / FAULT_TEXT, "".join(traceback.format_exception(error)).encode())
+        return Omission(
+            reason="fault",
+            message=f"{type(error).__name__} in the observer; its words, which may quote data, lie in {RESTRICTED}/{FAULT_TEXT}",
+            where=f"{job.observation.observer}, observation {job.id[:16]}",
+        )
     return None
 
 
