@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 _CELLS = 2_000_000
 """Labels held in memory at once."""
+
+
+class Fitted(Protocol):
+    """A score that is learned from the labels, and is learned anew for each labelling."""
+
+    def scores(self, is_member: FloatArray) -> FloatArray:
+        """Return the score of every record under every labelling, both of shape [labellings, records]."""
+        ...
 
 
 def _midranks(values: FloatArray) -> FloatArray:
@@ -38,20 +46,46 @@ def _areas(ranks: FloatArray, is_member: FloatArray) -> FloatArray:
     return np.asarray((is_member @ ranks.T - n1 * (n1 + 1.0) / 2.0) / (n1 * n0), dtype=np.float64)
 
 
+def own_areas(scores: FloatArray, is_member: FloatArray) -> FloatArray:
+    """The result is the area of each row of scores under its own labelling, ties counting half.
+
+    Args:
+        scores: Shape [labellings, records].
+        is_member: 1 for members, 0 for controls, same shape.
+    """
+    from scipy.stats import rankdata  # heavy, and only learned scores need it
+
+    n1 = is_member.sum(axis=1)
+    ranked = (is_member * rankdata(scores, axis=1)).sum(axis=1)
+    return np.asarray((ranked - n1 * (n1 + 1.0) / 2.0) / (n1 * (is_member.shape[1] - n1)), dtype=np.float64)
+
+
+def _all_areas(ranks: FloatArray, is_member: FloatArray, fitted: Fitted | None) -> FloatArray:
+    areas = _areas(ranks, is_member)
+    if fitted is None:
+        return areas
+    return np.column_stack([areas, own_areas(fitted.scores(is_member), is_member)])
+
+
 def _exceedances(
-    ranks: FloatArray, codes: IntArray, member_units: int, permutations: int, rng: np.random.Generator
+    ranks: FloatArray,
+    codes: IntArray,
+    member_units: int,
+    permutations: int,
+    rng: np.random.Generator,
+    fitted: Fitted | None,
 ) -> IntArray:
     """How often the largest area over the scores not yet passed reaches the observed one, by rank of the observed."""
     units = int(codes.max()) + 1
     labels = (np.arange(units) < member_units).astype(np.float64)
-    observed = _areas(ranks, labels[codes][None, :])[0]
+    observed = _all_areas(ranks, labels[codes][None, :], fitted)[0]
     order = np.argsort(-observed, kind="stable")
     hits = np.zeros(observed.size, dtype=np.int64)
     step = max(1, _CELLS // codes.size)
     for start in range(0, permutations, step):
         rows = min(step, permutations - start)
         shuffled = rng.permuted(np.broadcast_to(labels, (rows, units)), axis=1)
-        drawn = _areas(ranks, shuffled if units == codes.size else shuffled[:, codes])[:, order]
+        drawn = _all_areas(ranks, shuffled if units == codes.size else shuffled[:, codes], fitted)[:, order]
         largest = np.maximum.accumulate(drawn[:, ::-1], axis=1)[:, ::-1]
         hits += (largest >= observed[order] - 1e-12).sum(axis=0)
     counted = np.empty_like(hits)
@@ -66,6 +100,7 @@ def permutation_max_auc(
     permutations: int = 999,
     member_clusters: ArrayLike | None = None,
     control_clusters: ArrayLike | None = None,
+    fitted: Fitted | None = None,
 ) -> tuple[float, tuple[float, ...]]:
     """The p-values stay valid although the best of several dependent scores was picked after seeing them.
 
@@ -76,9 +111,12 @@ def permutation_max_auc(
         permutations: Number of relabellings, at least 99.
         member_clusters: A label per member; whole clusters are relabelled. Each record its own without it.
         control_clusters: A label per control. Labels are read within a side: a cluster on both sides counts as two.
+        fitted: A further score, learned from the labels of members, then controls; it is learned anew for every relabelling, so
+            that its p-value is exact although it was fitted to what it is judged on.
 
     Returns:
-        The p-value of "no score tells members from controls", and the adjusted p-value of each score, in order.
+        The p-value of "no score tells members from controls", and the adjusted p-value of each score, in order, the
+        fitted one last.
 
     Raises:
         ValueError: If shapes do not fit, a score is NaN, or there are too few permutations.
@@ -97,6 +135,6 @@ def permutation_max_auc(
     own = cluster_codes(member_clusters, n1, "member clusters")
     other = cluster_codes(control_clusters, n0, "control clusters")
     member_units = int(own.max()) + 1
-    counted = _exceedances(ranks, np.concatenate([own, other + member_units]), member_units, permutations, rng)
+    counted = _exceedances(ranks, np.concatenate([own, other + member_units]), member_units, permutations, rng, fitted)
     adjusted = tuple(float((1 + hits) / (permutations + 1)) for hits in counted)
     return min(adjusted), adjusted
