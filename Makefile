@@ -4,18 +4,26 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := out/demo
 
-.PHONY: demo test setup system lint types layers clean schemas
+.PHONY: demo demo-images test setup system lint types layers clean schemas
 
-demo: setup  ## audit the shipped sample subject and print where the report is
-	@rm -rf $(DEMO) && mkdir -p $(DEMO)
-	@$(BIN)/auditor keygen --name "Demo auditor" --out $(DEMO)/key
-	@$(BIN)/auditor run samples/notes-lm/subject.yaml --out $(DEMO)/bundle \
-	    --key $(DEMO)/key/auditor.key.pem --cert $(DEMO)/key/auditor.crt.pem; code=$$?; \
+demo: setup  ## audit the shipped sample language model and print where the report is
+	$(call audit,notes-lm,$(DEMO))
+
+demo-images: setup  ## audit the shipped sample image generator and print where the report is
+	$(call audit,faces-ddpm,$(DEMO)-images)
+
+# Audit a sample, verify its bundle and print where the report is. Exit codes 1 and 3 are answers, not failures.
+define audit
+	@rm -rf $(2) && mkdir -p $(2)
+	@$(BIN)/auditor keygen --name "Demo auditor" --out $(2)/key
+	@$(BIN)/auditor run samples/$(1)/subject.yaml --out $(2)/bundle \
+	    --key $(2)/key/auditor.key.pem --cert $(2)/key/auditor.crt.pem; code=$$?; \
 	  if [ $$code -gt 1 ] && [ $$code -ne 3 ]; then exit $$code; fi; \
 	  echo "The audit ended with exit code $$code (1: the model remembers something it should not)."
-	@$(BIN)/auditor verify $(DEMO)/bundle --trust $(DEMO)/key/auditor.crt.pem
+	@$(BIN)/auditor verify $(2)/bundle --trust $(2)/key/auditor.crt.pem
 	@echo
-	@echo "The report: $(CURDIR)/$(DEMO)/bundle/report.pdf and $(CURDIR)/$(DEMO)/bundle/report.html"
+	@echo "The report: $(CURDIR)/$(2)/bundle/report.pdf and $(CURDIR)/$(2)/bundle/report.html"
+endef
 
 test: setup lint types layers  ## everything that has to hold; CI runs this and nothing else
 	@$(BIN)/python -m pytest
