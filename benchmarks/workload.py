@@ -23,7 +23,7 @@ from auditor.subjects.data import DataRecord
 from auditor.testing.control_subject import ListedRecords, control_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 SHAPES = {
     # layers, width, heads, vocabulary, context
@@ -128,13 +128,13 @@ def verdict(name: str, ratio: float, target: str, held: bool) -> None:
     print(f"{name}: {ratio:.2f} (target {target}): {'reached' if held else 'MISSED'}")
 
 
-def arguments(text: str) -> argparse.Namespace:
+def arguments(text: str, shapes: Iterable[str] = SHAPES) -> argparse.Namespace:
     """Return what the command line says, and print what the numbers were made on."""
     parser = argparse.ArgumentParser(description=text)
     parser.add_argument("--quick", action="store_true", help="fewer items: does it still hold?")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--shape", choices=sorted(SHAPES), help="only this shape")
+    parser.add_argument("--shape", choices=sorted(shapes), help="only this shape")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="threads of torch; 0: its own choice")
     asked = parser.parse_args()

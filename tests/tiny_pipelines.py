@@ -7,13 +7,12 @@ few pictures and a thousand steps they remember them.
 from __future__ import annotations
 
 import contextlib
-import logging
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from auditor.core.subject import ModelSpec
+from auditor.subjects.adapters import opening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,13 +32,9 @@ def quietly(seed: int) -> Iterator[None]:
     """Seed torch for the block, and keep the libraries' advice about missing packages out of the tests."""
     import torch
 
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    logging.getLogger("diffusers").setLevel(logging.ERROR)
-    from transformers.utils import logging as library
-
-    library.disable_progress_bar()
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with opening.quietly():
+        import diffusers  # noqa: F401
+    with torch.random.fork_rng(), opening.quietly():
         torch.manual_seed(seed)
         yield
 

@@ -11,6 +11,7 @@ from auditor.errors import DataError, UnsupportedError
 from auditor.subjects.adapters.attention_weights import cross_attention_layers, recording
 from auditor.subjects.adapters.batching import halving
 from auditor.subjects.adapters.inpainting import filled, mask_of_latents
+from auditor.subjects.adapters.network_passes import NetworkPasses
 from auditor.subjects.adapters.opening import quietly
 from auditor.subjects.denoiser import Condition, CrossAttention
 
@@ -30,8 +31,6 @@ _LIVE_MAPS = 32
 """About how many feature maps of the first level's width live at once in a U-Net: skips, attention and its feed-forward."""
 _MOST = 512
 """Most images in a batch."""
-_DIFFUSERS_NULL = 1000
-"""The null class that diffusers' DiT pipeline writes, whatever the number of classes."""
 
 
 class DenoisingPipeline:
@@ -58,25 +57,17 @@ class DenoisingPipeline:
         self.latent_shape = latent_shape
         self.conditioning, self.classes, self.guided = conditions.kind, conditions.classes, conditions.guided
         self.alphas_cumprod: NDArray[np.float64] = pipeline.scheduler.alphas_cumprod.double().cpu().numpy()
-        self.passes = 0
+        self._passes = NetworkPasses(network, latent_shape[0])
         self._pipeline, self._network, self._codec, self._conditions = pipeline, network, codec, conditions
         self._prediction: str = pipeline.scheduler.config.get("prediction_type", "epsilon")
         self._device: torch.device = pipeline.device
         self._extra = int(network.config.in_channels) - latent_shape[0]
         self._grey: torch.Tensor | None = None
-        self._forced: dict[str, Any] = {}
-        network.register_forward_pre_hook(self._before_pass, with_kwargs=True)
 
-    def _before_pass(self, _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Count the images, and give the network the labels that its pipeline does not know of."""
-        self.passes += len(args[0])
-        if "null" in self._forced and len(kwargs["class_labels"]) > self._forced["images"]:
-            labels = kwargs["class_labels"].clone()
-            labels[self._forced["images"] :] = self._forced["null"]
-            return args, {**kwargs, "class_labels": labels}
-        if "class_labels" in self._forced:
-            return args, {**kwargs, "class_labels": self._forced["class_labels"]}
-        return args, kwargs
+    @property
+    def passes(self) -> int:
+        """Images that went through the network since it was opened."""
+        return self._passes.images
 
     # What one batch may hold ----------------------------------------------------------------------------------------
 
@@ -105,12 +96,12 @@ class DenoisingPipeline:
             parts: list[torch.Tensor] = []
 
             def one(rows: list[int], parts: list[torch.Tensor] = parts) -> None:
-                before = self.passes
+                before = self._passes.images
                 try:
                     with torch.inference_mode():
                         parts.append(work(slice(rows[0], rows[-1] + 1)).cpu())
                 except torch.OutOfMemoryError:
-                    self.passes = before
+                    self._passes.images = before
                     raise
 
             halving(list(range(start, min(start + at_once, count))), one, "image")
@@ -235,19 +226,19 @@ class DenoisingPipeline:
     ) -> torch.Tensor:
         """Return the images of one call of the pipeline, in [0, 1], shape [n, height, width, channels]."""
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-        if self.conditioning == "class":
-            null = getattr(self._conditions, "null", None)
-            if "class_labels" not in call:
-                self._forced = self._conditions.inputs(conditions)
-            elif null != _DIFFUSERS_NULL:
-                self._forced = {"null": null, "images": len(seeds)}
         kind = "np" if hasattr(self._pipeline, "vqvae") else "pt"
-        try:
-            with quietly():
-                made = self._pipeline(**call, generator=generators, num_inference_steps=steps, output_type=kind).images
-        finally:
-            self._forced = {}
+        with quietly(), self._passes.put_right(**self._unknown_to_pipeline(call, conditions)):
+            made = self._pipeline(**call, generator=generators, num_inference_steps=steps, output_type=kind).images
         return torch.from_numpy(made) if kind == "np" else made.permute(0, 2, 3, 1).float()
+
+    def _unknown_to_pipeline(self, call: dict[str, Any], conditions: Sequence[Condition]) -> dict[str, Any]:
+        """Return what the library's pipeline does not know of this network."""
+        if "class_labels" in call:
+            return {"null": (len(conditions), self.classes)}
+        learned = str(self._pipeline.scheduler.config.get("variance_type", "")).startswith("learned")
+        strip = int(self._network.config.out_channels) > self.latent_shape[0] and not learned
+        labels = self._conditions.inputs(conditions)["class_labels"] if self.conditioning == "class" else None
+        return {"labels": labels, "strip": strip}
 
     def inpaint(
         self,

@@ -29,6 +29,8 @@ _BY_ITSELF = (
     "StableDiffusionXLPipeline",
 )
 """Pipelines that hand each image's own generator to every step."""
+_SHARED_NOISE = ("DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler")
+"""Schedulers that draw their noise for a batch as a whole, whatever generators they are handed."""
 
 
 class DiffusionAdapter:
@@ -144,9 +146,8 @@ def _refuse_schedule(scheduler: Any, plan: PipelineFolder) -> None:  # noqa: ANN
 
 
 def _opened(pipeline: Any, plan: PipelineFolder, device: torch.device) -> DenoisingPipeline:  # noqa: ANN401
-    from diffusers import DDIMScheduler  # noqa: PLC0415
-
     from auditor.subjects.adapters.denoising_pipeline import DenoisingPipeline  # noqa: PLC0415
+    from auditor.subjects.adapters.inpainting import ddim_of  # noqa: PLC0415
     from auditor.subjects.adapters.latents import Autoencoder, Pixels  # noqa: PLC0415
 
     network = getattr(pipeline, plan.network_role)
@@ -160,7 +161,7 @@ def _opened(pipeline: Any, plan: PipelineFolder, device: torch.device) -> Denois
     if (
         plan.pipeline not in _BY_ITSELF
     ):  # they hand no generator to a step: only one without noise is the same in any batch
-        pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+        pipeline.scheduler = ddim_of(pipeline.scheduler)
     return DenoisingPipeline(pipeline, network, codec, conditions, shape)
 
 
@@ -175,7 +176,7 @@ def _latent_shape(network: Any, vae: Any, plan: PipelineFolder) -> tuple[int, in
     taken, given = int(network.config.in_channels), int(network.config.out_channels)
     channels = taken if vae is None else int(vae.config.latent_channels)
     inpaints = plan.captioned and taken == 2 * channels + 1
-    if (taken != channels and not inpaints) or given not in (channels, 2 * channels):
+    if (taken != channels and not inpaints) or given not in (channels, channels if plan.captioned else 2 * channels):
         what = f"codes of {channels} channels" if vae is not None else f"images of {channels} channels"
         msg = f"the network takes {taken} channels and gives {given}, which does not go with {what}"
         raise SubjectError(msg, hint="Autoencoder and network do not belong together; copy both from one place.")

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+def ddim_of(scheduler: Any) -> Any:  # noqa: ANN401
+    """Return DDIM with another scheduler's betas, prediction and spacing; it clips only where the other does."""
+    from diffusers import DDIMScheduler  # noqa: PLC0415
+
+    return DDIMScheduler.from_config(scheduler.config, clip_sample=scheduler.config.get("clip_sample", False))
+
+
 def mask_of_latents(hidden: torch.Tensor, latent_shape: tuple[int, int, int]) -> torch.Tensor:
     """Return which cells of the latents are to be made: those that stand for at least one masked pixel.
 
@@ -42,15 +49,13 @@ def filled(
         scheduler: The model's own; DDIM is made of its settings.
         steps: Denoising steps.
     """
-    from diffusers import DDIMScheduler  # noqa: PLC0415
-
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def noise() -> torch.Tensor:
         drawn = [torch.randn(known.shape[1:], generator=generator) for generator in generators]
         return torch.stack(drawn).to(known.device)
 
-    sampler = DDIMScheduler.from_config(scheduler.config)
+    sampler = ddim_of(scheduler)
     sampler.set_timesteps(steps)
     times = [int(step) for step in sampler.timesteps]
     x = noise()
