@@ -173,10 +173,11 @@ class PromptedExtraction:
             caveats=_caveats(parameters, members, controls, near, edge),
             method=(
                 f"From each caption {parameters.generations} images are made by the model's own pipeline, from seeds that members and "
-                "controls share; a caption is extracted if one of them lies nearer to its own image than the threshold (l2, the largest "
-                f"over {parameters.tiles} x {parameters.tiles} tiles), and flagged, without the image, if {least} of them lie near each other. "
-                "Both thresholds come from one random half of the controls, by person or document, and rates are taken from the other "
-                "half, so that the p-value (Fisher's, or permuted by cluster) is exact. Rates have exact intervals, differences Newcombe's."
+                "controls share; a caption is extracted if one of them lies nearer to its own image than the threshold (l2, the "
+                f"largest over {parameters.tiles} x {parameters.tiles} tiles), and flagged, without the image, if {least} of them "
+                "lie near each other. Both thresholds come from one random half of the controls, by person or document, and rates "
+                "are taken from the other half, so that the p-value (Fisher's, or permuted by cluster) is exact. Rates have exact "
+                "intervals, differences Newcombe's."
             ),
             advice=(
                 "Remove the extracted images' duplicates, exact and near, and vary captions that repeat before training again. Until then "
