@@ -209,10 +209,7 @@ def surface_of(image: NDArray[np.uint8], encoding: Encoding, size: int) -> NDArr
 
 
 def sharpness(image: NDArray[np.uint8]) -> float:
-    """Return the variance of the four-neighbour Laplacian of the mean over channels; 0 for images of fewer than 3 x 3 pixels.
-
-    Source: Pech-Pacheco et al. (2000), Diatom autofocusing in brightfield microscopy, ICPR.
-    """
+    """Return the variance of the four-neighbour Laplacian of the mean over channels; 0 for images of fewer than 3 x 3 pixels."""
     if min(image.shape[:2]) < 3:
         return 0.0
     grey = image.mean(axis=2, dtype=np.float32)
