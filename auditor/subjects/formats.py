@@ -21,10 +21,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Some programs put it before UTF-8; it is not part of the first word."""
 ROWS = 1024
 """Rows of a Parquet file that are held at once."""
-FEWER_ROWS = 16
-"""Where rows hold images."""
-BUFFER = 1 << 20
-"""Bytes of a column of images that are read from a Parquet file at once."""
+HELD = 4 << 20
+"""Bytes that are held at once where rows hold images, at least one row."""
 LARGEST_LINE = 64 << 20
 """Bytes in one line of JSON."""
 
@@ -181,13 +179,18 @@ def _parquet_rows(path: Path, columns: Collection[str] | None) -> Iterator[Row]:
 
     number = 0
     try:
-        with pq.ParquetFile(path, buffer_size=0 if columns is None else BUFFER) as file:
+        # Whole columns are read ahead, but for images: of those a page is held, as large as the writer made it.
+        ahead: dict[str, Any] = {} if columns is None else {"buffer_size": HELD // 4, "pre_buffer": False}
+        with pq.ParquetFile(path, **ahead) as file:
             names = file.schema_arrow.names
             wanted = names if columns is None else [name for name in names if name in columns]
             empty = dict.fromkeys(names)
             _refuse_twice(names)
-            size = ROWS if columns is None else FEWER_ROWS
-            for batch in file.iter_batches(batch_size=size, columns=None if columns is None else wanted):
+            groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+            largest = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=0)
+            size = ROWS if columns is None else _rows_held(largest)
+            chosen = None if columns is None else wanted
+            for batch in file.iter_batches(batch_size=size, columns=chosen):
                 for values in _plain(batch, wanted):
                     number += 1
                     yield Row(f"{path}, row {number}", values if columns is None else empty | values)
@@ -213,14 +216,18 @@ def _saved_rows(folder: Path, files: list[Path], columns: Collection[str] | None
                 for whole in stream:
                     batch = whole.select(wanted)
                     batch.validate(full=True)  # offsets in a damaged file could point anywhere
-                    for start in range(0, batch.num_rows, FEWER_ROWS if columns is not None else ROWS):
-                        part = batch.slice(start, FEWER_ROWS if columns is not None else ROWS)
-                        for values in _plain(part, wanted):
+                    size = ROWS if columns is None else _rows_held(batch.nbytes / max(batch.num_rows, 1))
+                    for start in range(0, batch.num_rows, size):
+                        for values in _plain(batch.slice(start, size), wanted):
                             number += 1
                             yield Row(f"{folder}, row {number}", values if columns is None else empty | values)
         except (pa.ArrowException, OSError, ValueError) as error:
             msg = f"{path}, after row {number}: not a valid Arrow stream ({str(error).splitlines()[0]})"
             raise DataError(msg, hint="Save the dataset again with save_to_disk.") from error
+
+
+def _rows_held(largest: float) -> int:
+    return int(min(max(HELD / max(largest, 1.0), 1), ROWS))
 
 
 def _refuse_twice(names: list[str]) -> None:
