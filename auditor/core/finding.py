@@ -127,6 +127,8 @@ class Exhibit(Record):
     excerpt: Text
     """Masked text."""
     note: str = ""
+    picture: str = Field(default="", pattern=r"^[A-Za-z0-9+/]*={0,2}$")
+    """What came out beside the record, PNG in base64; as far as the policy lets it be shown."""
 
 
 class Measurement(Record):

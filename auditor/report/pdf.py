@@ -100,7 +100,7 @@ def _fetcher() -> Any:  # noqa: ANN401
                 name = Path(url.removeprefix(SCHEME)).name
                 body = resource(f"templates/fonts/{name}").read_bytes()
                 return URLFetcherResponse(url, body, {"Content-Type": "font/ttf"})
-            if url.startswith("data:image/svg+xml;base64,"):
+            if url.startswith(("data:image/svg+xml;base64,", "data:image/png;base64,")):
                 return super().fetch(url, headers)
             msg = f"the report may not load '{url[:80]}'"
             raise ValueError(msg)

@@ -238,8 +238,15 @@ def _measured(item: Measurement) -> dict[str, Any]:
         "smallest": number(item.power.smallest_effect, item.power.unit),
         "groups": {by: rows[:MOST_ROWS] for by, rows in groups.items()},
         "exhibits": [
-            {"record": visible(row.record), "excerpt": visible(row.excerpt), "note": row.note} for row in item.exhibits
+            {
+                "record": visible(row.record),
+                "excerpt": visible(row.excerpt),
+                "note": row.note,
+                "picture": f"data:image/png;base64,{row.picture}" if row.picture else "",
+            }
+            for row in item.exhibits
         ],
+        "pictured": any(row.picture for row in item.exhibits),
         "caveats": item.caveats,
         "method": item.method,
         "advice": item.advice,

@@ -152,12 +152,20 @@ def figures():
     )
 
 
+PICTURE = (  # two grey squares
+    "iVBORw0KGgoAAAANSUhEUgAAADQAAAAYCAAAAACQfYF6AAAAJElEQVR4nGOMYsAOljIwMKTikGPCIY4XjGoa1TSqaVTT4NAEAEmZAZQMqllqAAAAAElFTkSuQmCC"
+)
+
+
 def full_measurement(name="t/a", text="plain"):
     return measurement(
         name,
         figures=figures(),
         strata=tuple(Stratum(by="copies", label=str(i), estimate=estimate(0.1, 0.0, 0.2)) for i in (1, 2)),
         gates=(Gate(name="a gate", held=False, on_failure="inconclusive", detail=text),),
-        exhibits=(Exhibit(record="r1", excerpt=text, note="n"),),
+        exhibits=(
+            Exhibit(record="r1", excerpt=text, note="n"),
+            Exhibit(record="r2", excerpt="made beside the record", note="l2 0.01", picture=PICTURE),
+        ),
         caveats=("It says little.",),
     )
