@@ -15,7 +15,7 @@ from auditor.core.subject import ModelSpec
 from auditor.subjects.adapters import opening
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -137,9 +137,9 @@ def class_conditional(
     seed: int = 0,
 ) -> Path:
     """Write a pixel pipeline whose network takes class labels and has no null class."""
-    from diffusers import DDPMPipeline, DDPMScheduler
-
     with quietly(seed):
+        from diffusers import DDPMPipeline, DDPMScheduler
+
         network, scheduler = unet(size, channels, classes=classes), DDPMScheduler(num_train_timesteps=TIMESTEPS)
         if images is not None:
             train(network, scheduler, images, steps, labels=labels, seed=seed)
@@ -166,9 +166,9 @@ def autoencoder(*, channels: int = 3, latent_channels: int = 4, levels: int = 2)
 
 def transformer(folder: Path, *, classes: int = 5, seed: int = 0) -> Path:
     """Write a class-conditional latent pipeline with a null class: DiT, which learns its variance; images 16 x 16 x 3."""
-    from diffusers import DDIMScheduler, DiTPipeline, DiTTransformer2DModel
-
     with quietly(seed):
+        from diffusers import DDIMScheduler, DiTPipeline, DiTTransformer2DModel
+
         network = DiTTransformer2DModel(
             num_attention_heads=2,
             attention_head_dim=8,
@@ -187,9 +187,9 @@ def transformer(folder: Path, *, classes: int = 5, seed: int = 0) -> Path:
 
 def latent(folder: Path, *, quantised: bool = False, seed: int = 0) -> Path:
     """Write an unconditional latent pipeline; images 16 x 16 x 3. `quantised`: its autoencoder is a VQModel."""
-    from diffusers import DDIMScheduler, LDMPipeline, VQModel
-
     with quietly(seed):
+        from diffusers import DDIMScheduler, LDMPipeline, VQModel
+
         coder = (
             VQModel(
                 block_out_channels=CHANNELS, norm_num_groups=8, latent_channels=4, num_vq_embeddings=32, **_VQ_BLOCKS
@@ -275,10 +275,10 @@ def conditional_unet(*, in_channels: int = 4, width: int = 16, **options: Any) -
 
 def captioned(folder: Path, *, inpaints: bool = False, scheduler: str = "PNDMScheduler", seed: int = 0) -> Path:
     """Write a pipeline of Stable Diffusion's shape; images 16 x 16 x 3. `inpaints`: its network takes 9 channels."""
-    import diffusers
-
-    kind = diffusers.StableDiffusionInpaintPipeline if inpaints else diffusers.StableDiffusionPipeline
     with quietly(seed):
+        import diffusers
+
+        kind = diffusers.StableDiffusionInpaintPipeline if inpaints else diffusers.StableDiffusionPipeline
         words = tokenizer()
         own = {"skip_prk_steps": True} if scheduler == "PNDMScheduler" else {}
         kind(
@@ -305,9 +305,9 @@ _STABLE: dict[str, Any] = {
 
 def captioned_twice(folder: Path, *, seed: int = 0) -> Path:
     """Write a pipeline of SDXL's shape: two text encoders, the size of the image as a condition; images 16 x 16 x 3."""
-    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
-
     with quietly(seed):
+        from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+
         words = tokenizer()
         network = conditional_unet(
             width=32,
@@ -344,3 +344,36 @@ def opened(folder: Path, dtype: Any = "float32") -> DenoisingPipeline:
     from auditor.subjects.adapters.diffusion import ADAPTER
 
     return ADAPTER.open(spec(folder, dtype), folder.parent)
+
+
+PIPELINES: dict[str, Callable[[Path], Path]] = {
+    "ddpm": unconditional,
+    "velocity": lambda folder: unconditional(folder, kind="DDIM", prediction="v_prediction"),
+    "sample": lambda folder: unconditional(folder, kind="DDIM", prediction="sample", channels=3),
+    "learned-variance": lambda folder: unconditional(folder, learned_variance=True),
+    "classes": class_conditional,
+    "transformer": transformer,
+    "latent": latent,
+    "quantised": lambda folder: latent(folder, quantised=True),
+    "captions": captioned,
+    "inpainting": lambda folder: captioned(folder, inpaints=True),
+    "two-encoders": captioned_twice,
+}
+"""Diffusion pipelines by what is particular about them."""
+
+
+class Pipelines:
+    """Folders of small pipelines and the models in them, each made on first use."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._models: dict[str, DenoisingPipeline] = {}
+
+    def folder(self, name: str) -> Path:
+        place = self._base / name
+        return place if place.exists() else PIPELINES[name](place)
+
+    def model(self, name: str) -> DenoisingPipeline:
+        if name not in self._models:
+            self._models[name] = opened(self.folder(name))
+        return self._models[name]

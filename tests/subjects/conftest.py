@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tiny_models import opened, save
+from tiny_pipelines import Pipelines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,3 +30,8 @@ def models(folders: dict[str, Path]) -> dict[str, CausalLM]:
 @pytest.fixture(params=SHAPES)
 def any_model(request: pytest.FixtureRequest, models: dict[str, CausalLM]) -> CausalLM:
     return models[request.param]
+
+
+@pytest.fixture(scope="session")
+def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Pipelines:
+    return Pipelines(tmp_path_factory.mktemp("pipelines"))
