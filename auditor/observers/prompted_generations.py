@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from auditor.observers.image_sets import ImageSet
 
+AT_ONCE = 4_000_000
+"""Pixel values of images that are compared at once."""
+
 
 class Parameters(Record):
     """Which captions, how many images of each, and how they are made."""
@@ -143,17 +146,9 @@ class PromptedGenerationsObserver:
         own = records.images[rows]
         difference = (made.astype(np.float64) - own) / 255.0
         held: dict[str, Any] = opened.remember(f"made {key}", dict)
-        known = _known(held, part, asked)
-        distances = []
-        for image, number in zip(made, numbers, strict=True):
-            if number == 0:
-                known.clear()
-            some = np.stack(known) if known else np.empty((0, *model.image_shape), dtype=np.uint8)
-            distances.append(
-                tiled_distance(some, image[None], asked.tiles).astype(np.float32) if known else np.empty(0)
-            )
-            known.append(image)
-        held["next"], held["images"] = part.stop, known
+        every = np.concatenate([_known(held, part, asked, model.image_shape), made])
+        distances = earlier_distances(every, numbers, asked.tiles)
+        held["next"], held["images"] = part.stop, every[len(every) - part.stop % asked.generations :]
         public = pa.table(
             {
                 "id": pa.array(records.ids[rows], type=pa.string()),
@@ -176,19 +171,38 @@ class PromptedGenerationsObserver:
         return Shard(public, restricted, calls=len(made), tokens=model.passes - before)
 
 
-def _known(held: dict[str, Any], part: Part, asked: Parameters) -> list[NDArray[np.uint8]]:
+def _known(held: dict[str, Any], part: Part, asked: Parameters, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Return the images of the caption that the part begins in, made by earlier shards; kept from shard to shard.
 
     A run that goes on after it was stopped reads them back from the earlier shards, once.
     """
     inside = part.start % asked.generations
-    if not inside:
-        return []
     if held.get("next") == part.start:
-        kept: list[NDArray[np.uint8]] = list(held["images"])
+        kept: NDArray[np.uint8] = held["images"]
         return kept
-    column = part.earlier("image")
-    return [decode(content.as_py(), "an earlier shard") for content in column[len(column) - inside :]]
+    column = part.earlier("image") if inside else []
+    images = [decode(content.as_py(), "an earlier shard") for content in column[len(column) - inside :]]
+    return np.stack(images) if images else np.empty((0, *shape), dtype=np.uint8)
+
+
+def earlier_distances(every: NDArray[np.uint8], numbers: NDArray[np.int64], tiles: int) -> list[NDArray[np.float32]]:
+    """Return the tiled distances of each of the last images to each earlier one of its caption, from number 0.
+
+    Args:
+        every: Images in order, shape [known + n, height, width, channels]: those of a caption that was begun, then n more.
+        numbers: Number of each of the last n images within its caption, shape [n].
+        tiles: Tiles along each side.
+    """
+    known = len(every) - len(numbers)
+    later = np.repeat(np.arange(known, len(every)), numbers)
+    counts = np.concatenate([np.arange(number) for number in numbers]) if len(numbers) else later
+    earlier = later - np.repeat(numbers, numbers) + counts
+    found = np.empty(len(later), dtype=np.float32)
+    step = max(1, AT_ONCE // int(np.prod(every.shape[1:])))
+    for start in range(0, len(later), step):
+        some = slice(start, start + step)
+        found[some] = tiled_distance(every[earlier[some]], every[later[some]], tiles)
+    return np.split(found, np.cumsum(numbers)[:-1])
 
 
 def _side(need: Need) -> Any:  # noqa: ANN401  (narrower than a dataset; the plan gives no other)

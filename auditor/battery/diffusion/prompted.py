@@ -59,25 +59,28 @@ def read_prompted(table: ObservedTable, generations: int) -> Prompted:
     Raises:
         IntegrityError: The rows are not whole captions, in order.
     """
-    numbers = table.column("number").astype(np.int64)
+    names = ("id", "cluster", "copies", "caption_copies", "same_caption", "number", "own_distance", "distances")
+    parts: dict[str, list[NDArray[np.generic]]] = {name: [] for name in names}
+    for shard in table.shards(*names):
+        for name, column in shard.items():
+            parts[name].append(column.values if isinstance(column, Ragged) else column)
+    columns = {name: np.concatenate(values) for name, values in parts.items()}
+    numbers = columns["number"].astype(np.int64)
     captions = len(numbers) // generations
-    if not captions or not np.array_equal(numbers, np.tile(np.arange(generations), captions)):
+    pairs = generations * (generations - 1) // 2
+    whole = captions and np.array_equal(numbers, np.tile(np.arange(generations), captions))
+    if not whole or len(columns["distances"]) != captions * pairs:
         msg = f"{len(numbers)} rows of prompted generations are not whole captions of {generations} images"
         raise IntegrityError(msg, hint="The bundle is damaged, or its parameters are not those of its evidence.")
-    pairs = []
-    for shard in table.shards("distances"):
-        column = shard["distances"]
-        if isinstance(column, Ragged):
-            pairs.append(np.asarray(column.values, dtype=np.float64))
     first = slice(0, None, generations)
     return Prompted(
-        ids=table.column("id")[first],
-        clusters=table.column("cluster")[first],
-        copies=table.column("copies")[first].astype(np.int64),
-        caption_copies=table.column("caption_copies")[first].astype(np.int64),
-        same=table.column("same_caption")[first].astype(np.int64),
-        own=np.asarray(table.column("own_distance"), dtype=np.float64).reshape(captions, generations),
-        pairs=np.concatenate(pairs).reshape(captions, -1),
+        ids=columns["id"][first],
+        clusters=columns["cluster"][first],
+        copies=columns["copies"][first].astype(np.int64),
+        caption_copies=columns["caption_copies"][first].astype(np.int64),
+        same=columns["same_caption"][first].astype(np.int64),
+        own=columns["own_distance"].astype(np.float64).reshape(captions, generations),
+        pairs=columns["distances"].astype(np.float64).reshape(captions, pairs),
     )
 
 
