@@ -139,12 +139,16 @@ def test_what_it_counts_is_what_passed():
     model = Spoken()
     asked = need(captions=3, generations=4, guidance=1.0)
     found = list(shards(OBSERVER, asked, subject(model, records())))
-    assert sum(shard.tokens for shard in found) == model.passes == OBSERVER.tokens(asked, subject(model, records()).facts)
+    assert (
+        sum(shard.tokens for shard in found) == model.passes == OBSERVER.tokens(asked, subject(model, records()).facts)
+    )
 
 
 @settings(derandomize=True, deadline=None, max_examples=40)
 @given(st.integers(1, 6), st.integers(0, 20), st.integers(1, 9), st.integers(0, 2**16))
-def test_distances_of_any_part_of_a_sequence_are_those_of_the_whole(generations: int, start: int, length: int, seed: int):
+def test_distances_of_any_part_of_a_sequence_are_those_of_the_whole(
+    generations: int, start: int, length: int, seed: int
+):
     every = np.random.default_rng(seed).integers(256, size=(start + length, 3, 3, 1)).astype(np.uint8)
     inside = start % generations
     numbers = np.arange(start, start + length) % generations
