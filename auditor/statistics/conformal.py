@@ -50,7 +50,7 @@ def benjamini_hochberg(p: Sequence[float] | ArrayLike) -> FloatArray:
         ValueError: There is none, or one is NaN or outside 0 to 1.
 
     Source:
-        Benjamini & Hochberg (1995), J. R. Stat. Soc. B 57:289; for conformal p-values theorem 2 of Bates et al. (2023).
+        Benjamini & Hochberg (1995), J. R. Stat. Soc. B 57:289; for conformal p-values Bates et al. (2023).
     """
     values = vector(np.asarray(p), "p-values")
     if (values < 0.0).any() or (values > 1.0).any():

@@ -2,7 +2,7 @@
 
 A higher value means more likely a member. `phi` is any score of a record under a model that is about normal over models: the logit of
 the true class's probability for classifiers, minus the logarithm of the mean loss for diffusion models (Carlini et al. 2023, arXiv
-2301.13188, section 5.1).
+2301.13188).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from auditor.statistics._checks import FloatArray
 
 FEWEST_FOR_OWN_VARIANCE = 64
-"""With fewer models a record's own variance is seen too poorly; one is shared by all records (Carlini et al. 2022, section VI)."""
+"""With fewer models a record's own variance is seen too poorly; one is shared by all records (Carlini et al. 2022)."""
 
 
 def logit_confidence(logits: ArrayLike, labels: ArrayLike) -> FloatArray:
@@ -32,7 +32,7 @@ def logit_confidence(logits: ArrayLike, labels: ArrayLike) -> FloatArray:
         z_y - logsumexp of the other logits, in double precision, shape [n].
 
     Source:
-        Carlini et al. (2022), arXiv 2112.03570, section IV-C.
+        Carlini et al. (2022), arXiv 2112.03570.
     """
     values = np.asarray(logits, dtype=np.float64)
     rows, truth = np.arange(len(values)), np.asarray(labels, dtype=np.int64)
@@ -54,7 +54,7 @@ def online_ratio(
         sd_out: Their standard deviation, above 0.
 
     Source:
-        Carlini et al. (2022), algorithm 1.
+        Carlini et al. (2022), the online form.
     """
     x = np.asarray(phi, dtype=np.float64)
     inside, outside = np.asarray(sd_in, dtype=np.float64), np.asarray(sd_out, dtype=np.float64)
@@ -108,7 +108,7 @@ def shadow_scores(
         ValueError: Shapes do not fit, or a record has no shadow model without it, or none with it while others have.
 
     Source:
-        Carlini et al. (2022), algorithm 1 and eq. 4; the variance of OUT is that of OUT (the authors' plotting code takes IN's).
+        Carlini et al. (2022), the online form and eq. 4; the variance of OUT is that of OUT (the authors' plotting code takes IN's).
     """
     x, others = np.asarray(phi, dtype=np.float64), np.asarray(shadows, dtype=np.float64)
     inside = np.zeros(others.shape, dtype=np.bool_) if held is None else np.asarray(held, dtype=np.bool_)
@@ -159,7 +159,7 @@ def relative_ratio(
         Share of the population plus less than half a step for the record's own rank, shape [n].
 
     Source:
-        RMIA: Zarifzadeh, Liu, Shokri (2024), arXiv 2312.03262, eq. 10.
+        RMIA: Zarifzadeh, Liu, Shokri (2024), arXiv 2312.03262.
     """
     own = np.log(np.asarray(probability, dtype=np.float64)) - np.log(np.asarray(reference, dtype=np.float64))
     pool = np.sort(
@@ -178,6 +178,6 @@ def offline_reference(mean_out: ArrayLike, a: float) -> FloatArray:
         a: How much a model without the record falls behind, 0 to 1.
 
     Source:
-        Zarifzadeh, Liu, Shokri (2024), section 3.3 (offline).
+        Zarifzadeh, Liu, Shokri (2024), the offline form.
     """
     return np.asarray(0.5 * ((1.0 + a) * np.asarray(mean_out, dtype=np.float64) + (1.0 - a)), dtype=np.float64)

@@ -56,7 +56,7 @@ class OutOfFold:
         ValueError: Shapes do not fit, or a feature is not finite.
 
     Source:
-        Fisher (1936); Hastie, Tibshirani, Friedman (2009), section 4.3 (least squares on labels gives its direction).
+        Fisher (1936); Hastie, Tibshirani, Friedman (2009), chapter 4 (least squares on the labels gives its direction).
     """
 
     def __init__(self, features: ArrayLike, folds: IntArray) -> None:
