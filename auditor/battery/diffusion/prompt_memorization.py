@@ -55,8 +55,8 @@ class Parameters(Record):
     """Guidance scale along the trajectory."""
     layer: NonNegativeInt = 3
     """Cross-attention layer of score E, from 0."""
-    strata: PositiveInt = 5
-    """Strata of caption length within which captions are compared."""
+    strata: PositiveInt = 20
+    """Most strata of caption length within which captions are compared; equal lengths are always in one."""
     fpr: float = Field(default=0.01, gt=0.0, lt=0.5)
     """Share of captions of calibrating controls above the threshold at which captions are called memorized."""
     permutations: int = Field(default=999, ge=99)
