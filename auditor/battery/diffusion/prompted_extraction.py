@@ -115,7 +115,7 @@ class PromptedExtraction:
         sides = (extracted, members.clusters, other, held.clusters)
         p_value = excess_rate_p(*sides, generator(measuring.seed, self.name, "clusters"))
         sure = extracted & flagged & (members.nearest < controls.nearest.min())
-        persons = measuring.facts.subject.members.clustered_by == "person" and p_value <= CONFIRMING and not other.any()
+        persons = measuring.facts.subject.members.clustered_by == "person" and p_value <= CONFIRMING
         rates = {
             f"a clique of {least} of {parameters.generations}, without the image": (flagged, other_flagged),
             "a clique, and one of the images is the caption's": (flagged & extracted, other_flagged & other),
