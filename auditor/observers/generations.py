@@ -18,7 +18,7 @@ from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.observers.matching import match_columns, matched_records, sides
 from auditor.observers.pictures import beside
-from auditor.subjects.images import png
+from auditor.subjects.images import fitted, png
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,9 @@ class Parameters(Record):
     steps: PositiveInt = 50
     """Denoising steps."""
     guidance: float | None = Field(default=None, ge=1.0)
-    """Guidance scale, 1: none; null: 7.5 for a model of captions that can be guided, else 1."""
+    """Guidance scale, 1: none; null: 7.5 for a model of captions that can be guided and is asked for captions, else 1."""
+    conditions: Literal["pooled", "none"] = "pooled"
+    """What a model of captions or classes is asked for: those of members and controls alike, or, if it can be guided, nothing."""
     records: PositiveInt | None = None
     """Most records of each side that are matched against; null: as many as the smaller side has."""
     pictures: Literal["none", "masked", "full"] = "masked"
@@ -83,7 +85,7 @@ class GenerationsObserver:
                 name="asked",
                 type="string",
                 unit="none",
-                meaning='Id of the record whose caption or class was asked for; "" where the model wants neither.',
+                meaning='Id of the record whose caption or class was asked for; "" where neither was.',
             ),
             Column(name="member_id", type="string", unit="none", meaning="Id of the nearest member."),
             Column(name="member_cluster", type="string", unit="none", meaning="Person, document or record of it."),
@@ -110,7 +112,8 @@ class GenerationsObserver:
     def tokens(self, need: Need, facts: Facts) -> int:
         """Return the number of images that pass the network; guidance passes each twice."""
         asked = Parameters.from_plain(need.parameters)
-        text = facts.subject.members.has_captions and "conditions-on-text" in facts.subject.model.capabilities
+        can = facts.subject.model.capabilities
+        text = asked.conditions == "pooled" and "conditions-on-text" in can and "guides" in can
         guidance = asked.guidance if asked.guidance is not None else (GUIDANCE if text else 1.0)
         return asked.count * asked.steps * (2 if guidance > 1.0 else 1)
 
@@ -120,9 +123,9 @@ class GenerationsObserver:
         model = opened.denoiser(need.model or "subject")
         both = sides(opened, asked.records, part.seed)
         members, controls = both["members"], both["controls"]
-        seeds, ids, conditions = _asked(model, members, controls, part)
+        seeds, ids, conditions = _asked(model, members, controls, asked, part)
         before = model.passes
-        images = model.generate(conditions, seeds, asked.steps, _guidance(model, asked))
+        images = _in_shape(model.generate(conditions, seeds, asked.steps, _guidance(model, asked)), members)
         to_members, to_controls = members.match(images), controls.match(images)
         shown = _pictures(images, members, to_members, to_controls, asked)
         public = pa.table(
@@ -141,23 +144,31 @@ class GenerationsObserver:
 def _guidance(model: Denoiser, asked: Parameters) -> float:
     if asked.guidance is not None:
         return asked.guidance
-    return GUIDANCE if model.conditioning == "text" and model.guided else 1.0
+    return GUIDANCE if model.conditioning == "text" and model.guided and asked.conditions == "pooled" else 1.0
+
+
+def _in_shape(images: NDArray[np.uint8], members: Matched) -> NDArray[np.uint8]:
+    """Return images in the shape they are matched in, which is the audited model's: a reference may have another."""
+    shape = members.records.images.shape[1:]
+    return images if images.shape[1:] == shape else np.stack([fitted(image, shape) for image in images])
 
 
 def _asked(
-    model: Denoiser, members: Matched, controls: Matched, part: Part
+    model: Denoiser, members: Matched, controls: Matched, asked: Parameters, part: Part
 ) -> tuple[list[int], list[str], list[Condition]]:
     """Return the seed of each image, and the record whose condition is asked for with that condition."""
     seeds, ids = [], []
     conditions: list[Condition] = []
-    pooled = members.records.conditions(model.conditioning) + controls.records.conditions(model.conditioning)
+    nothing = model.conditioning == "none" or (asked.conditions == "none" and model.guided)
+    kind = "none" if nothing else model.conditioning
+    pooled = members.records.conditions(kind) + controls.records.conditions(kind)
     names = [*members.records.ids, *controls.records.ids]
     for number in range(part.start, part.stop):
         rng = generator(part.seed, "generations", str(number))
         seeds.append(int(rng.integers(2**31)))
         chosen = int(rng.integers(len(pooled)))
         conditions.append(pooled[chosen])
-        ids.append("" if model.conditioning == "none" else str(names[chosen]))
+        ids.append("" if nothing else str(names[chosen]))
     return seeds, ids, conditions
 
 

@@ -47,6 +47,12 @@ class ImageMatchesObserver:
             Column(name="member", type="bool", unit="none", meaning="The record is a member."),
             Column(name="copies", type="int32", unit="records", meaning="How often it stood in training, as declared."),
             Column(name="source", type="string", unit="none", meaning="Source of the record."),
+            Column(
+                name="same_as",
+                type="string",
+                unit="none",
+                meaning="Id of the first record of its side with the same pixels, itself if it is the first: what matches go to.",
+            ),
             Column(name="nearest", type="string", unit="none", meaning="Id of the nearest record of the other side."),
             Column(name="distance", type="double", unit=DISTANCE, meaning="To that record."),
             Column(
@@ -89,6 +95,7 @@ class ImageMatchesObserver:
                         "member": pa.array([not start] * len(found.index), type=pa.bool_()),
                         "copies": pa.array(records.copies[rows], type=pa.int32()),
                         "source": pa.array(records.sources[rows], type=pa.string()),
+                        "same_as": pa.array(records.ids[own.first[rows]], type=pa.string()),
                         "nearest": pa.array(there[found.index], type=pa.string()),
                         "distance": pa.array(found.distance, type=pa.float64()),
                         "tiled": pa.array(found.tiled, type=pa.float64()),

@@ -11,6 +11,7 @@ from auditor.core.evidence import Column
 from auditor.errors import UnsupportedError
 from auditor.observers.image_sets import ImageSet, sampled, whole_set
 from auditor.statistics.similarity import Neighbours, normalised_distance, tiled_distance
+from auditor.subjects.images import pixel_digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +42,8 @@ class Matched:
 
     records: ImageSet
     neighbours: Neighbours
+    first: NDArray[np.int64]
+    """Position of the first record with the same pixels: the one that is matched, shape [records]."""
 
     def match(self, images: NDArray[np.uint8]) -> Match:
         """Return the nearest record of each image.
@@ -84,9 +87,17 @@ def sides(opened: OpenedSubject, records: int | None, seed: int) -> dict[Literal
 
     def prepared(side: Literal["members", "controls"]) -> Matched:
         held = whole_set(opened, side, shape, count, seed)
-        return opened.remember(f"matched {side} {count} {seed}", lambda: Matched(held, Neighbours(held.images)))
+        return opened.remember(
+            f"matched {side} {count} {seed}", lambda: Matched(held, Neighbours(held.images), _first(held))
+        )
 
     return {"members": prepared("members"), "controls": prepared("controls")}
+
+
+def _first(records: ImageSet) -> NDArray[np.int64]:
+    places: dict[str, int] = {}
+    digests = (pixel_digest(image) for image in records.images)
+    return np.array([places.setdefault(digest, place) for place, digest in enumerate(digests)], dtype=np.int64)
 
 
 def match_columns(side: Literal["member", "control"]) -> tuple[Column, ...]:

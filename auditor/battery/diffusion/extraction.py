@@ -114,8 +114,8 @@ class Extraction:
         threshold = real.threshold(parameters.rule, parameters.quantile)
         matched = made.matches(parameters.rule, threshold)
         hits = (
-            made.hits("members", matched[0], len(real.members)),
-            made.hits("controls", matched[1], len(real.controls)),
+            made.hits("members", matched[0], real.members),
+            made.hits("controls", matched[1], real.controls),
         )
         found, control, excess = _rates(hits[0] > 0, hits[1] > 0, real, level)
         sides = (hits[0] > 0, real.members.clusters, hits[1] > 0, real.controls.clusters)
@@ -204,8 +204,8 @@ def _strata(
         limit = real.threshold(rule, parameters.quantile)
         both = made.matches(rule, limit)
         flags = (
-            made.hits("members", both[0], len(real.members)) > 0,
-            made.hits("controls", both[1], len(real.controls)) > 0,
+            made.hits("members", both[0], real.members) > 0,
+            made.hits("controls", both[1], real.controls) > 0,
         )
         found, beside, _ = _rates(*flags, real, level)
         decides = "decides" if rule == parameters.rule else "beside the decision, not corrected for"
@@ -233,7 +233,9 @@ def _per_image(parameters: Parameters, made: Generated, real: Real, measuring: M
     for flags, side, ids in zip(matched, ("members", "controls"), (real.members.ids, real.controls.ids), strict=True):
         alone = np.array([f"image {number}" for number in range(len(made))], dtype=object)
         found.append(rate(flags, np.where(flags, ids[made.nearest[side]], alone), level))
-    own = matched[0] & (made.asked == real.members.ids[made.nearest["members"]])
+    first = dict(zip(real.members.ids.tolist(), real.members.first.tolist(), strict=True))
+    wanted = np.array([first.get(record, -1) for record in made.asked.tolist()], dtype=np.int64)
+    own = matched[0] & (wanted == real.members.first[made.nearest["members"]])
     strata = [
         Stratum(
             by="image made",

@@ -35,6 +35,9 @@ class Side:
 
     ids: NDArray[np.object_]
     clusters: NDArray[np.object_]
+    """Persons or documents; those that share a picture are one, for they come out together."""
+    first: NDArray[np.int64]
+    """Position of the first record with the same picture: the one that images are matched to."""
     copies: NDArray[np.int64]
     sources: NDArray[np.object_]
 
@@ -76,9 +79,12 @@ class Generated:
         m, c = self.to_members[rule], self.to_controls[rule]
         return (m <= threshold) & (m < c), (c <= threshold) & (c < m)
 
-    def hits(self, side: Literal["members", "controls"], matched: NDArray[np.bool_], records: int) -> NDArray[np.int64]:
-        """Return how many images match each record of a side, shape [records]."""
-        return np.bincount(self.nearest[side][matched], minlength=records).astype(np.int64)
+    def hits(
+        self, side: Literal["members", "controls"], matched: NDArray[np.bool_], records: Side
+    ) -> NDArray[np.int64]:
+        """Return how many images match the picture of each record of a side, shape [records]."""
+        counts = np.bincount(self.nearest[side][matched], minlength=len(records)).astype(np.int64)
+        return np.asarray(counts[records.first])
 
 
 def read_real(table: ObservedTable) -> Real:
@@ -93,15 +99,38 @@ def read_real(table: ObservedTable) -> Real:
         raise IntegrityError(msg, hint="The bundle is damaged; take it again from its origin.")
 
     def side(chosen: NDArray[np.bool_]) -> Side:
+        ids = table.column("id")[chosen]
+        places = {record: place for place, record in enumerate(ids.tolist())}
+        first = np.array(
+            [places.get(record, -1) for record in table.column("same_as")[chosen].tolist()], dtype=np.int64
+        )
+        if (first < 0).any():
+            msg = "an image match names a record of the same picture that is not there"
+            raise IntegrityError(msg, hint="The bundle is damaged; take it again from its origin.")
         return Side(
-            ids=table.column("id")[chosen],
-            clusters=table.column("cluster")[chosen],
+            ids=ids,
+            clusters=_merged(table.column("cluster")[chosen].astype(str), first),
+            first=first,
             copies=table.column("copies")[chosen].astype(np.int64),
             sources=table.column("source")[chosen],
         )
 
     apart = {rule: np.asarray(table.column(rule), dtype=np.float64) for rule in RULES}
     return Real(side(member), side(~member), apart)
+
+
+def _merged(clusters: NDArray[np.str_], first: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Return clusters, of which those that share a picture have the name of one of them."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            name = parent[name]
+        return name
+
+    for own, place in zip(clusters.tolist(), first.tolist(), strict=True):
+        parent[root(own)] = root(str(clusters[place]))
+    return np.array([root(name) for name in clusters.tolist()], dtype=object)
 
 
 def read_generated(table: ObservedTable, real: Real, count: int) -> Generated:
