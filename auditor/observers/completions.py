@@ -14,6 +14,7 @@ from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.evidence.table import Ragged
 from auditor.observers.image_sets import sampled, whole_set
+from auditor.observers.pictures import Pictures, beside
 from auditor.statistics.denoising import noised
 from auditor.subjects.images import png
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 Half = Literal["left", "right", "centre"]
 BATCH = 128
 """Images given to the model at once."""
+SHOWN = 2
+"""Pictures of one shard: of the images that were completed nearest to the truth."""
 
 
 class Parameters(Record):
@@ -46,6 +49,8 @@ class Parameters(Record):
     """Noises from which the denoising loss of each completion is measured; 0: it is not."""
     level: float = Field(default=0.1, ge=0.0, lt=1.0)
     """Timestep of the loss as a share of all timesteps."""
+    pictures: Pictures = "masked"
+    """Pictures of the nearest completions beside the truth: none, pixelated beyond recognition, or as they are."""
 
 
 class CompletionsObserver:
@@ -81,6 +86,12 @@ class CompletionsObserver:
             *(losses if parameters.losses else ()),
             Column(name="mean", type="double", unit="none", meaning="Mean of `distances`."),
             Column(name="nearest", type="double", unit="none", meaning="Least of `distances`."),
+            Column(
+                name="picture",
+                type="binary",
+                unit="none",
+                meaning="PNG of the nearest completion beside the truth, of the nearest few of a shard; as `pictures` says.",
+            ),
             Column(name="image", type="binary", unit="none", meaning="The nearest completion, PNG.", restricted=True),
         )
 
@@ -127,6 +138,14 @@ class CompletionsObserver:
             columns["losses"] = Ragged.of(losses, np.float64).to_arrow()
         columns["mean"] = pa.array([values.mean() for values in distances], type=pa.float64())
         columns["nearest"] = pa.array([values.min() for values in distances], type=pa.float64())
+        shown = set(np.argsort([values.min() for values in distances], kind="stable")[:SHOWN].tolist())
+        columns["picture"] = pa.array(
+            [
+                beside(image, records.images[part.start + row], asked.pictures) if row in shown else b""
+                for row, image in enumerate(nearest)
+            ],
+            type=pa.binary(),
+        )
         restricted = pa.table({"image": pa.array([png(image) for image in nearest], type=pa.binary())})
         return Shard(pa.table(columns), restricted, calls=len(distances), tokens=model.passes - before)
 

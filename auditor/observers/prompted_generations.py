@@ -20,6 +20,7 @@ from auditor.core.seeds import generator
 from auditor.errors import UnsupportedError
 from auditor.evidence.table import Ragged
 from auditor.observers.image_sets import image_set, sampled, whole_set
+from auditor.observers.pictures import Pictures, beside
 from auditor.statistics.similarity import tiled_distance
 from auditor.subjects.images import decode, png
 
@@ -49,6 +50,8 @@ class Parameters(Record):
     """The captions that stood in training most often, one record of each, instead of a random sample of records."""
     tiles: PositiveInt = 4
     """Tiles along each side for the distances."""
+    pictures: Pictures = "masked"
+    """Pictures of the nearest image beside the caption's own: none, pixelated beyond recognition, or as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,12 @@ class PromptedGenerationsObserver:
                 unit="none",
                 meaning="Tiled l2 to each earlier image of this record's caption, from number 0.",
             ),
+            Column(
+                name="picture",
+                type="binary",
+                unit="none",
+                meaning="PNG of the image beside the caption's own, of the nearest of each caption in a shard; as `pictures` says.",
+            ),
             Column(name="image", type="binary", unit="none", meaning="The image, PNG.", restricted=True),
             Column(name="caption", type="string", unit="none", meaning="The caption.", restricted=True),
         )
@@ -149,6 +158,9 @@ class PromptedGenerationsObserver:
         every = np.concatenate([_known(held, part, asked, model.image_shape), made])
         distances = earlier_distances(every, numbers, asked.tiles)
         held["next"], held["images"] = part.stop, every[len(every) - part.stop % asked.generations :]
+        to_own = tiled_distance(made, own, asked.tiles)
+        shown = {int(np.flatnonzero(rows == row)[to_own[rows == row].argmin()]) for row in np.unique(rows)}
+        pictures = [beside(made[row], own[row], asked.pictures) if row in shown else b"" for row in range(len(made))]
         public = pa.table(
             {
                 "id": pa.array(records.ids[rows], type=pa.string()),
@@ -157,9 +169,10 @@ class PromptedGenerationsObserver:
                 "caption_copies": pa.array(chosen.caption_copies[rows], type=pa.int32()),
                 "same_caption": pa.array(chosen.same[rows], type=pa.int32()),
                 "number": pa.array(numbers, type=pa.int32()),
-                "own_distance": pa.array(tiled_distance(made, own, asked.tiles), type=pa.float64()),
+                "own_distance": pa.array(to_own, type=pa.float64()),
                 "own_l2": pa.array(np.sqrt(np.square(difference).mean(axis=(1, 2, 3))), type=pa.float64()),
                 "distances": Ragged.of(distances, np.float32).to_arrow(),
+                "picture": pa.array(pictures, type=pa.binary()),
             }
         )
         restricted = pa.table(

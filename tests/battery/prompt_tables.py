@@ -51,6 +51,7 @@ def prompted_table(nearest, spread, generations=16, side="m", per_cluster=1, cop
             "number": np.tile(np.arange(generations), count),
             "own_distance": np.array(own),
             "distances": distances,
+            "picture": np.array([b"png"] * (count * generations), dtype=object),
         },
         cut=cut,
     )
@@ -84,6 +85,7 @@ def completion_tables(rng, count=60, shift=0.0, per_cluster=1, reference=False, 
             rows = [np.abs(hard[i] - nearer + rng.normal(0, 0.02, completions)) for i in range(count)]
             columns = _who(count, side[0], per_cluster) | {
                 "distances": rows,
+                "picture": np.array([b""] * count, dtype=object),
                 "mean": np.array([row.mean() for row in rows]),
                 "nearest": np.array([row.min() for row in rows]),
             }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 import pytest
 from prompt_tables import RaggedTable, completion_tables
@@ -110,6 +112,11 @@ def test_exhibits_are_members_completed_nearer_than_every_control():
     for name in ("mean", "nearest"):
         evidence["members"].columns[name][4] = 0.001
         evidence["members"].columns[name][9] = 0.002
+    evidence["members"].columns["picture"][9] = b"png"
+    pictured = measured(evidence).exhibits
+    assert [one.record for one in pictured][:2] == ["m9", "m4"]
+    assert (base64.b64decode(pictured[0].picture), pictured[1].picture) == (b"png", "")
+    evidence["members"].columns["picture"][9] = b""
     found = measured(evidence)
     assert [one.record for one in found.exhibits][:2] == ["m4", "m9"]
     name = found.answer.split("scores (")[1].split(")")[0]

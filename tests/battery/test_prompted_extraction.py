@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 
 import numpy as np
@@ -49,6 +50,7 @@ def test_rates_and_p_are_those_of_flags_made_by_hand():
     assert (found.members, found.controls) == (64, 32)
     assert found.excess.low > 0.0
     assert len(found.exhibits) == 5
+    assert {base64.b64decode(one.picture) for one in found.exhibits} == {b"png"}
 
 
 @settings(derandomize=True, deadline=None, max_examples=100)

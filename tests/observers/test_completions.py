@@ -80,9 +80,9 @@ def test_many_completions_are_given_to_the_model_in_parts_and_few_together():
 
 def test_images_do_not_depend_on_company_and_models_share_seeds():
     opened = subject(Spoken(), records(), reference=Spoken())
-    assert rows(OBSERVER, need(), opened, 1) == rows(OBSERVER, need(), opened, 5)
-    reference = need().model_copy(update={"model": "reference-0"})
-    assert rows(OBSERVER, reference, opened) == rows(OBSERVER, need(), opened)
+    assert rows(OBSERVER, need(pictures="none"), opened, 1) == rows(OBSERVER, need(pictures="none"), opened, 5)
+    reference = need(pictures="none").model_copy(update={"model": "reference-0"})
+    assert rows(OBSERVER, reference, opened) == rows(OBSERVER, need(pictures="none"), opened)
 
 
 def test_a_known_image_comes_back():
@@ -124,3 +124,16 @@ def test_the_memorizer_fills_in_its_own_images_and_the_innocent_their_prototype(
             assert [row["id"] for row in found] == whole_set(opened, side, (8, 8, 1), 60, SEED).ids.tolist()
     assert means["memorizer", "members"] < 0.03
     assert min(means["memorizer", "controls"], means["innocent", "members"], means["innocent", "controls"]) > 0.1
+
+
+def test_pictures_show_the_nearest_of_a_shard_masked_where_not_asked_otherwise():
+    opened = subject(Spoken(), records())
+    full, masked, none = (rows(OBSERVER, need(pictures=p), opened, 5) for p in ("full", "masked", "none"))
+    order = sorted(range(5), key=lambda row: full[row]["nearest"])
+    assert {row for row in range(5) if full[row]["picture"]} == set(order[:2])
+    assert not any(row["picture"] for row in none)
+    best = order[0]
+    assert masked[best]["picture"] not in {b"", full[best]["picture"]}
+    assert len(np.unique(decode(masked[best]["picture"], "test").reshape(-1, 3), axis=0)) <= 3
+    assert need().parameters.get("pictures") is None
+    assert [row["picture"] for row in rows(OBSERVER, need(), opened, 5)] == [row["picture"] for row in masked]

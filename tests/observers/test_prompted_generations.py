@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import SEED, check_columns, rows, shards
-from prompting import Spoken, noise_image, record, subject
+from prompting import SHAPE, Spoken, noise_image, record, subject
 
 from auditor.contract.protocol import Observer, Part
 from auditor.core.evidence import Need
@@ -158,3 +158,19 @@ def test_distances_of_any_part_of_a_sequence_are_those_of_the_whole(
         first = position - position % generations
         expected = [np.sqrt(np.mean((every[position] / 255.0 - every[j] / 255.0) ** 2)) for j in range(first, position)]
         np.testing.assert_allclose(distances, expected, atol=1e-6)
+
+
+def test_pictures_show_the_nearest_image_of_each_caption_and_none_where_none_are_asked():
+    asked = need(captions=3, generations=5, pictures="full")
+    found = rows(OBSERVER, asked, subject(Spoken(), records()), 15)
+    for caption in range(3):
+        some = found[5 * caption : 5 * caption + 5]
+        nearest = min(some, key=lambda row: row["own_distance"])
+        assert [bool(row["picture"]) for row in some] == [row is nearest for row in some]
+        picture = decode(nearest["picture"], "test")
+        scale = 96 // SHAPE[0]
+        assert np.array_equal(picture[::scale, : SHAPE[1] * scale : scale], decode(nearest["image"], "test"))
+        truth = next(decode(one.image, "test") for one in records() if one.id == nearest["id"])
+        assert np.array_equal(picture[::scale, -SHAPE[1] * scale :: scale], truth)
+    none = need(captions=3, generations=5, pictures="none")
+    assert not any(row["picture"] for row in rows(OBSERVER, none, subject(Spoken(), records())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -66,6 +67,8 @@ class Parameters(Record):
     """Permutations of the membership labels."""
     blind_margin: float = Field(default=0.05, ge=0.0, lt=0.5)
     """How far above 0.5 a blind classifier's area may lie before members and controls count as told apart."""
+    pictures: Literal["none", "masked", "full"] = "masked"
+    """Pictures of completions beside the training image: none, pixelated beyond recognition, or as they are."""
 
 
 class Inpainting:
@@ -102,11 +105,13 @@ class Inpainting:
             "steps": parameters.steps,
             "guidance": parameters.guidance,
             "losses": parameters.losses if parameters.best else 0,
+            "pictures": "none",
         }
         found: dict[str, Need] = {}
         compared = bool(subject.references) and "inpaints" in subject.references[0].capabilities
         for dataset in ("members", "controls"):
-            found[dataset] = Need(observer="completions", dataset=dataset, parameters=asked)
+            shown = {"pictures": parameters.pictures} if dataset == "members" else {}
+            found[dataset] = Need(observer="completions", dataset=dataset, parameters={**asked, **shown})
             if compared:
                 found[f"{dataset}-reference"] = Need(
                     observer="completions", dataset=dataset, model="reference-0", parameters={**asked, "losses": 0}
@@ -171,7 +176,7 @@ class Inpainting:
             power=power(members.units, controls.units, parameters.fpr, level),
             strata=tuple(strata(areas, points, adjusted, members, controls, best, level)),
             figures=(roc_figure(members, controls, best, found, evidence["blind"], blind),),
-            exhibits=_exhibits(members, controls, best),
+            exhibits=_exhibits(members, controls, best, evidence["members"].column("picture")),
             caveats=_caveats(parameters, measuring.facts, controls, compared=any(BESIDE in name for name in names)),
             method=(
                 f"Of each image the {parameters.half} part is masked and made again {parameters.completions} times by the model's own "
@@ -232,10 +237,11 @@ def _blind_names(facts: Facts) -> tuple[str, ...]:
     return ("pixels", "surface", "captions") if captions else ("pixels", "surface")
 
 
-def _exhibits(members: Scored, controls: Scored, best: str) -> tuple[Exhibit, ...]:
-    """Return the members that are completed nearer than any control, the nearest first."""
+def _exhibits(members: Scored, controls: Scored, best: str, pictures: NDArray[np.object_]) -> tuple[Exhibit, ...]:
+    """Return the members that are completed nearer than any control, those with a picture first, then the nearest."""
     limit = float(controls.scores[best].max())
     order = [row for row in np.argsort(-members.scores[best], kind="stable") if members.scores[best][row] > limit]
+    order.sort(key=lambda row: not pictures[row])
     return tuple(
         Exhibit(
             record=str(members.ids[row]),
@@ -244,6 +250,7 @@ def _exhibits(members: Scored, controls: Scored, best: str) -> tuple[Exhibit, ..
                 f"distance on the masked pixels: mean {-members.scores['mean'][row]:.3f}, least "
                 f"{-members.scores['nearest'][row]:.3f}; {members.copies[row]} copies in training"
             ),
+            picture=base64.b64encode(pictures[row] or b"").decode(),
         )
         for row in order[:MOST_EXHIBITS]
     )

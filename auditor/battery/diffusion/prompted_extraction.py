@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -57,6 +58,8 @@ class Parameters(Record):
     """Share of pairs of images of calibrating controls' captions that may lie nearer than the threshold for an edge."""
     clique: PositiveInt = Field(default=10, ge=2)
     """Images of 16 that must all be near each other; scaled to the number of images."""
+    pictures: Literal["none", "masked", "full"] = "masked"
+    """Pictures of what came out beside the training image: none, pixelated beyond recognition, or as they are."""
 
 
 class PromptedExtraction:
@@ -81,7 +84,11 @@ class PromptedExtraction:
         names = ("captions", "generations", "steps", "guidance", "most_duplicated", "tiles")
         asked = {name: value for name, value in parameters.plain().items() if name in names}
         return {
-            side: Need(observer="prompted-generations", dataset=side, parameters=asked)
+            side: Need(
+                observer="prompted-generations",
+                dataset=side,
+                parameters={**asked, "pictures": parameters.pictures if side == "members" else "none"},
+            )
             for side in ("members", "controls")
         }
 
@@ -169,7 +176,7 @@ class PromptedExtraction:
                 ),
             ),
             figures=(_by_repetition(members, extracted, control, level), _survival(members, held, near)),
-            exhibits=_exhibits(members, extracted, flagged),
+            exhibits=_exhibits(members, extracted, flagged, evidence["members"].column("picture")),
             caveats=_caveats(parameters, members, controls, near, edge),
             method=(
                 f"From each caption {parameters.generations} images are made by the model's own pipeline, from seeds that members and "
@@ -264,8 +271,11 @@ def _survival(members: Prompted, held: Prompted, near: float) -> Figure:
     )
 
 
-def _exhibits(members: Prompted, extracted: NDArray[np.bool_], flagged: NDArray[np.bool_]) -> tuple[Exhibit, ...]:
+def _exhibits(
+    members: Prompted, extracted: NDArray[np.bool_], flagged: NDArray[np.bool_], pictures: NDArray[np.object_]
+) -> tuple[Exhibit, ...]:
     order = [row for row in np.argsort(members.nearest, kind="stable") if extracted[row]][:MOST_EXHIBITS]
+    first = members.own.argmin(axis=1) + np.arange(len(members.own)) * members.own.shape[1]
     return tuple(
         Exhibit(
             record=str(members.ids[row]),
@@ -274,6 +284,7 @@ def _exhibits(members: Prompted, extracted: NDArray[np.bool_], flagged: NDArray[
                 f"distance {members.nearest[row]:.3f}, {'in' if flagged[row] else 'without'} a clique of like images; "
                 f"{members.copies[row]} copies of the image and {members.caption_copies[row]} of the caption in training"
             ),
+            picture=base64.b64encode(pictures[first[row]] or b"").decode(),
         )
         for row in order
     )
