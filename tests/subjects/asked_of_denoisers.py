@@ -22,3 +22,7 @@ def conditions_of(model: Denoiser, count: int) -> list[Condition]:
 
 def pictures(model: Denoiser, count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, *model.image_shape), dtype=np.uint8)
+
+
+def latents(model: Denoiser, count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, *model.latent_shape)).astype(np.float32)
