@@ -18,6 +18,7 @@ from auditor.statistics.text_similarity import (
 )
 
 SEQUENCES = st.lists(st.integers(0, 3), max_size=24)
+CAT = ["the", "cat", "sat", "on", "the", "mat", "and", "looked", "at", "the", "dog"]
 LONG = st.lists(st.integers(0, 2), min_size=60, max_size=140)
 
 
@@ -110,14 +111,11 @@ def test_bleu_is_that_of_nltk(said, score):
 @settings(derandomize=True, deadline=None)
 def test_overlaps_lie_between_nothing_and_all(a, b):
     assert 0.0 <= bleu(a, b) <= 1.0
-    assert bleu(a, a) == pytest.approx(1.0 if a else 0.0)
+    if len(a) >= 4:
+        assert bleu(a, a) == pytest.approx(1.0)
     found = rouge_l(a, b)
     assert rouge_l(b, a) == pytest.approx((found.recall, found.precision, found.f))
-    assert (
-        common_run(a, b)
-        <= common_subsequence(a, b)
-        <= len(b) - (edit_distance(a, b) - max(0, len(a) - len(b))) + len(a)
-    )
+    assert common_run(a, b) <= common_subsequence(a, b) <= len(a) + len(b) - edit_distance(a, b)
 
 
 def test_rouge_of_the_paper():
