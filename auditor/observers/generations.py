@@ -175,9 +175,9 @@ def _asked(
 def _columns(side: str, against: Matched, found: Match) -> dict[str, pa.Array]:
     records = against.records
     return {
-        f"{side}_id": pa.array(records.ids[found.index], type=pa.string()),
-        f"{side}_cluster": pa.array(records.clusters[found.index], type=pa.string()),
-        f"{side}_copies": pa.array(records.copies[found.index], type=pa.int32()),
+        f"{side}_id": pa.array(records.ids[found.nearest], type=pa.string()),
+        f"{side}_cluster": pa.array(records.clusters[found.nearest], type=pa.string()),
+        f"{side}_copies": pa.array(records.copies[found.nearest], type=pa.int32()),
         f"{side}_distance": pa.array(found.distance, type=pa.float64()),
         f"{side}_tiled": pa.array(found.tiled, type=pa.float64()),
         f"{side}_ratio": pa.array(found.ratio, type=pa.float64()),
@@ -191,7 +191,7 @@ def _pictures(
     found = [b""] * len(images)
     shown: set[int] = set()
     for row in np.argsort(to_members.distance, kind="stable"):
-        index = int(to_members.index[row])
+        index = int(to_members.nearest[row])
         if len(shown) == SHOWN:
             break
         if index in shown or to_members.distance[row] >= to_controls.distance[row]:

@@ -92,11 +92,11 @@ class ImageMatchesObserver:
                     {
                         "id": pa.array(records.ids[rows], type=pa.string()),
                         "cluster": pa.array(records.clusters[rows], type=pa.string()),
-                        "member": pa.array([not start] * len(found.index), type=pa.bool_()),
+                        "member": pa.array([not start] * len(found.nearest), type=pa.bool_()),
                         "copies": pa.array(records.copies[rows], type=pa.int32()),
                         "source": pa.array(records.sources[rows], type=pa.string()),
                         "same_as": pa.array(records.ids[own.first[rows]], type=pa.string()),
-                        "nearest": pa.array(there[found.index], type=pa.string()),
+                        "nearest": pa.array(there[found.nearest], type=pa.string()),
                         "distance": pa.array(found.distance, type=pa.float64()),
                         "tiled": pa.array(found.tiled, type=pa.float64()),
                         "ratio": pa.array(found.ratio, type=pa.float64()),

@@ -28,7 +28,8 @@ DISTANCE = "root mean squared difference of pixels in [0, 1]"
 class Match(NamedTuple):
     """The nearest image of one side, for each query."""
 
-    index: NDArray[np.int64]
+    nearest: NDArray[np.int64]
+    """Its position among the records."""
     distance: NDArray[np.float64]
     tiled: NDArray[np.float64]
     """The largest distance over the tiles, to the same image."""
@@ -52,11 +53,11 @@ class Matched:
             images: Images of the records' shape, shape [n, height, width, channels].
         """
         distances, indices = self.neighbours.nearest(images, NEIGHBOURS)
-        index = indices[:, 0]
+        nearest = indices[:, 0]
         return Match(
-            index=index,
+            nearest=nearest,
             distance=distances[:, 0],
-            tiled=tiled_distance(images, self.records.images[index], TILES),
+            tiled=tiled_distance(images, self.records.images[nearest], TILES),
             ratio=normalised_distance(distances[:, 0], distances),
         )
 
@@ -95,7 +96,7 @@ def sides(opened: OpenedSubject, records: int | None, seed: int) -> dict[Literal
 
 
 def _first(records: ImageSet) -> NDArray[np.int64]:
-    places: dict[str, int] = {}
+    places: dict[bytes, int] = {}
     digests = (pixel_digest(image) for image in records.images)
     return np.array([places.setdefault(digest, place) for place, digest in enumerate(digests)], dtype=np.int64)
 

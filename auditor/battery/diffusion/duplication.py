@@ -232,7 +232,7 @@ def _strata(
         "near copies": dose.near,
     }
     for by, copies in kinds.items():
-        if by != "copies" and (copies <= 1).all():
+        if by != "copies" and ((copies <= 1).all() or np.array_equal(copies, dose.total)):
             continue
         for label, chosen, _ in copies_bins(np.maximum(copies, 1)):
             found = rate(came[chosen], clusters[chosen], level)
