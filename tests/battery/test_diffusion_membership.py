@@ -25,7 +25,7 @@ def measure(evidence, facts=None, **parameters):
 
 
 def sides(evidence, references=0):
-    return read_sides(evidence, references, 100, (50, 300), 0.5)
+    return read_sides(evidence, references, TIMESTEPS, 100, (50, 100, 150, 200, 300), 0.5)
 
 
 def test_the_scores_are_those_of_the_literature():

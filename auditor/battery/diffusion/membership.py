@@ -107,7 +107,7 @@ class DiffusionMembership:
             raise UnsupportedError(msg, hint="Audit the pipeline itself, with the adapter `diffusion`.")
         text = "conditions-on-text" in capabilities
         compared = "guides" in capabilities and (text or "conditions-on-class" in capabilities)
-        steps = sorted({*parameters.timesteps, parameters.timestep})
+        steps = list(_steps(parameters))
         sweep = {"records": parameters.records, "timesteps": steps, "noises": parameters.noises}
         scores = {"secmi": parameters.secmi, "pia": parameters.pia, "sima": parameters.sima}
         conditions = {"clid": list(parameters.clid)} if compared else {}
@@ -139,7 +139,9 @@ class DiffusionMembership:
         """Return how well the best score tells members from controls, beside chance and the blind baseline."""
         level = measuring.facts.confidence
         references = len(measuring.facts.subject.references)
-        sides = read_sides(evidence, references, parameters.timestep, parameters.band, parameters.clid_weight)
+        steps, (first, last) = _steps(parameters), parameters.band
+        averaged = [step for step in steps if first <= step <= last] or [parameters.timestep]
+        sides = read_sides(evidence, references, steps, parameters.timestep, averaged, parameters.clid_weight)
         members, controls = sides.members, sides.controls
         if min(members.units, controls.units) < parameters.folds:
             msg = (
@@ -222,6 +224,11 @@ class DiffusionMembership:
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
         )
+
+
+def _steps(parameters: Parameters) -> tuple[int, ...]:
+    """Return the timesteps of the sweep, ascending."""
+    return tuple(sorted({*parameters.timesteps, parameters.timestep}))
 
 
 def learned_area(sides: Sides, level: float, spread: float) -> Estimate:

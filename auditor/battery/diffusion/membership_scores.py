@@ -31,7 +31,6 @@ class Seen:
     ids: NDArray[np.object_]
     clusters: NDArray[np.object_]
     copies: NDArray[np.int64]
-    timesteps: tuple[int, ...]
     losses: NDArray[np.float64]
     """Shape [images, timesteps]."""
     distances: dict[str, NDArray[np.float64]]
@@ -72,19 +71,25 @@ class Sides:
         return np.column_stack([self.features, *both])
 
 
-def read_seen(table: ObservedTable) -> Seen:
-    """Return an observation of denoising scores as arrays."""
+def read_seen(table: ObservedTable, timesteps: Sequence[int]) -> Seen:
+    """Return an observation of denoising scores as arrays.
+
+    Args:
+        table: The observation; it may hold more timesteps than are asked, for another test.
+        timesteps: The timesteps wanted, in this order.
+    """
     names = [name for name in DISTANCES if name in table.names]
     gained = ["conditional_gain", "conditional_loss"] if "conditional_gain" in table.names else []
     flat: dict[str, list[NDArray[np.generic]]] = {name: [] for name in ("id", "cluster", "copies", *names)}
     lists: dict[str, list[NDArray[np.float64]]] = {name: [] for name in ("loss", *gained)}
-    timesteps: tuple[int, ...] = ()
+    columns: list[int] = []
     for shard in table.shards(*flat, "timestep", *lists):
         for name, parts in flat.items():
             parts.append(cast("NDArray[np.generic]", shard[name]))
         count = len(shard["id"])
         if count:
-            timesteps = tuple(int(value) for value in cast("Ragged", shard["timestep"])[0])
+            there = cast("Ragged", shard["timestep"])[0].tolist()
+            columns = [there.index(step) for step in timesteps]
         for name, rows in lists.items():
             values = cast("Ragged", shard[name]).values.astype(np.float64)
             rows.append(values.reshape(count, -1) if count else np.empty((0, len(values))))
@@ -94,8 +99,7 @@ def read_seen(table: ObservedTable) -> Seen:
         ids=joined["id"],
         clusters=joined["cluster"],
         copies=joined["copies"].astype(np.int64),
-        timesteps=timesteps,
-        losses=stacked["loss"],
+        losses=stacked["loss"][:, columns],
         distances={name: joined[name].astype(np.float64) for name in names},
         gain=np.stack([stacked[name].mean(axis=1) for name in gained]) if gained else None,
     )
@@ -104,23 +108,25 @@ def read_seen(table: ObservedTable) -> Seen:
 def read_sides(
     evidence: Mapping[str, ObservedTable],
     references: int,
+    timesteps: Sequence[int],
     timestep: int,
-    band: tuple[int, int],
-    clid_weight: float,
+    averaged: Sequence[int],
+    clid_weight: float = 0.5,
 ) -> Sides:
     """Return all scores of members and controls.
 
     Args:
         evidence: `members`, `controls`, and `<side>-reference-<n>` for each reference model.
         references: Number of reference models.
-        timestep: Timestep of the loss and the reference difference, declared beforehand.
-        band: First and last timestep that the likelihood ratio averages over.
+        timesteps: Timesteps of the losses.
+        timestep: The one of the loss and the reference difference, declared beforehand.
+        averaged: Those that the likelihood ratio averages over.
         clid_weight: Share of the conditional gain in CLiD, 0 to 1.
     """
-    sides = {side: read_seen(evidence[side]) for side in ("members", "controls")}
+    sides = {side: read_seen(evidence[side], timesteps) for side in ("members", "controls")}
     first, second = sides["members"], sides["controls"]
     losses = np.concatenate([first.losses, second.losses])
-    at = first.timesteps.index(timestep)
+    at = list(timesteps).index(timestep)
     scores = {"loss": -losses[:, at]}
     for name in first.distances:
         scores[name] = -np.concatenate([first.distances[name], second.distances[name]])
@@ -130,9 +136,9 @@ def read_sides(
     phi = minus_log(losses)
     calibrated = None
     if references:
-        others = np.stack([_reference(evidence, sides, number) for number in range(references)])
+        others = np.stack([_reference(evidence, sides, timesteps, number) for number in range(references)])
         scores["reference"] = others[:, :, at].mean(axis=0) - losses[:, at]
-        chosen = [column for column, step in enumerate(first.timesteps) if band[0] <= step <= band[1]] or [at]
+        chosen = [list(timesteps).index(step) for step in averaged]
         shadows = minus_log(others)
         scores["lira"] = np.mean([shadow_scores(phi[:, c], shadows[:, :, c]) for c in chosen], axis=0)
         calibrated = phi - shadows.mean(axis=0)
@@ -142,7 +148,7 @@ def read_sides(
         parts.append(
             Scored(seen.ids, seen.clusters, seen.copies, {name: values[rows] for name, values in scores.items()})
         )
-    return Sides(parts[0], parts[1], first.timesteps, phi, calibrated)
+    return Sides(parts[0], parts[1], tuple(timesteps), phi, calibrated)
 
 
 def minus_log(losses: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -156,15 +162,16 @@ def robustly_scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((values - middle) / (high - low if high > low else 1.0))
 
 
-def _reference(evidence: Mapping[str, ObservedTable], sides: Mapping[str, Seen], number: int) -> NDArray[np.float64]:
+def _reference(
+    evidence: Mapping[str, ObservedTable], sides: Mapping[str, Seen], timesteps: Sequence[int], number: int
+) -> NDArray[np.float64]:
     """Return the losses of a reference model in the order of both sides, shape [records, timesteps]."""
     found = []
     for side, seen in sides.items():
-        other = read_seen(evidence[f"{side}-reference-{number}"])
+        other = read_seen(evidence[f"{side}-reference-{number}"], timesteps)
         place = {name: row for row, name in enumerate(other.ids.tolist())}
         rows = [place[name] for name in seen.ids.tolist()]
-        columns = [other.timesteps.index(step) for step in seen.timesteps]
-        found.append(other.losses[np.ix_(rows, columns)])
+        found.append(other.losses[rows])
     return np.concatenate(found)
 
 
