@@ -193,7 +193,7 @@ def _completed(
     parts = []
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]
-        masks = np.broadcast_to(mask, (len(some), *mask.shape))
+        masks = np.tile(mask, (len(some), 1, 1))
         told = [conditions[row] for row in some]
         parts.append(
             model.inpaint(images[some], masks, told, every[start : start + BATCH], asked.steps, asked.guidance)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 from opened import OpenedInMemory
-from PIL import Image
 
 from auditor.contract.protocol import Facts
 from auditor.core.policy import QueryBudget
 from auditor.subjects.data import DataRecord
 from auditor.subjects.denoiser import CrossAttention
+from auditor.subjects.images import png
 from auditor.testing.control_subject import ListedRecords, control_subject
 
 SHAPE = (6, 5, 3)
 TIMESTEPS = 100
-
-
-def png(image: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, "PNG")
-    return out.getvalue()
 
 
 def record(name: str, caption: str, image: np.ndarray, copies: int = 1, cluster: str = "") -> DataRecord:
