@@ -159,7 +159,8 @@ def score(
         timestep: np.stack([passes.loss(passes.step(timestep), draw) for draw in range(asked.noises)])
         for timestep in asked.timesteps
     }
-    found = {"loss": np.stack([losses.mean(axis=0) for losses in sweep.values()], axis=1)}
+    means = [losses.mean(axis=0) for losses in sweep.values()]
+    found = {"loss": np.stack(means, axis=1) if means else np.empty((len(images), 0))}
     if asked.secmi is not None:
         found["secmi"] = secmi(passes, asked.secmi, asked.secmi_interval)
     if asked.pia is not None:

@@ -40,7 +40,9 @@ def test_the_scores_are_those_of_the_literature():
     others = np.stack([np.stack(evidence[f"members-reference-{n}"].columns["loss"]) for n in range(2)])
     np.testing.assert_allclose(found.members.scores["reference"], others[:, :, at].mean(axis=0) - loss[:, at])
     np.testing.assert_allclose(found.losses[:20], -np.log(loss))
-    np.testing.assert_allclose(found.calibrated[:20], -np.log(loss) + np.log(others).mean(axis=0))
+    band = [TIMESTEPS.index(step) for step in (50, 100, 150, 200, 300)]
+    np.testing.assert_allclose(found.calibrated[:20], (-np.log(loss) + np.log(others).mean(axis=0))[:, band])
+    assert found.features.shape == (50, len(TIMESTEPS) + len(band))
 
 
 def test_the_likelihood_ratio_is_that_of_the_paper_at_every_timestep_of_the_band():
@@ -175,6 +177,7 @@ def test_it_asks_for_what_the_model_can_give():
     assert 77 in text["members"].parameters["timesteps"]
     assert text["members-reference-1"].model == "reference-1"
     assert "secmi" not in text["members-reference-1"].parameters
+    assert text["members-reference-1"].parameters["timesteps"] == [50, 77, 100, 150, 200, 300]
     with pytest.raises(UnsupportedError, match="cannot be asked"):
         TEST.needs(TEST.parameters(), image_measuring(capabilities=()).facts)
     with pytest.raises(UnsupportedError, match="no control records"):

@@ -107,8 +107,8 @@ class DiffusionMembership:
             raise UnsupportedError(msg, hint="Audit the pipeline itself, with the adapter `diffusion`.")
         text = "conditions-on-text" in capabilities
         compared = "guides" in capabilities and (text or "conditions-on-class" in capabilities)
-        steps = list(_steps(parameters))
-        sweep = {"records": parameters.records, "timesteps": steps, "noises": parameters.noises}
+        sweep = {"records": parameters.records, "timesteps": list(_steps(parameters)), "noises": parameters.noises}
+        reference = {**sweep, "timesteps": sorted({*_averaged(parameters), parameters.timestep})}
         scores = {"secmi": parameters.secmi, "pia": parameters.pia, "sima": parameters.sima}
         conditions = {"clid": list(parameters.clid)} if compared else {}
         found: dict[str, Need] = {}
@@ -117,7 +117,7 @@ class DiffusionMembership:
             found[side] = Need(observer="denoising-scores", dataset=side, parameters=asked)
             for number in range(len(facts.subject.references)):
                 found[f"{side}-reference-{number}"] = Need(
-                    observer="denoising-scores", dataset=side, model=f"reference-{number}", parameters=sweep
+                    observer="denoising-scores", dataset=side, model=f"reference-{number}", parameters=reference
                 )
         # Half of the records teach the blind classifiers, so twice as many are drawn where there are: no model is asked.
         drawn = None if parameters.records is None else 2 * parameters.records
@@ -139,8 +139,7 @@ class DiffusionMembership:
         """Return how well the best score tells members from controls, beside chance and the blind baseline."""
         level = measuring.facts.confidence
         references = len(measuring.facts.subject.references)
-        steps, (first, last) = _steps(parameters), parameters.band
-        averaged = [step for step in steps if first <= step <= last] or [parameters.timestep]
+        steps, averaged = _steps(parameters), _averaged(parameters)
         sides = read_sides(evidence, references, steps, parameters.timestep, averaged, parameters.clid_weight)
         members, controls = sides.members, sides.controls
         if min(members.units, controls.units) < parameters.folds:
@@ -229,6 +228,12 @@ class DiffusionMembership:
 def _steps(parameters: Parameters) -> tuple[int, ...]:
     """Return the timesteps of the sweep, ascending."""
     return tuple(sorted({*parameters.timesteps, parameters.timestep}))
+
+
+def _averaged(parameters: Parameters) -> list[int]:
+    """Return the timesteps that the likelihood ratio averages over; the references are asked at no other."""
+    first, last = parameters.band
+    return [step for step in _steps(parameters) if first <= step <= last] or [parameters.timestep]
 
 
 def learned_area(sides: Sides, level: float, spread: float) -> Estimate:

@@ -48,7 +48,7 @@ class Sides:
     losses: NDArray[np.float64]
     """Minus logarithm of each loss, shape [records, timesteps]."""
     calibrated: NDArray[np.float64] | None
-    """The same less the mean of the reference models, shape [records, timesteps]."""
+    """The same less the mean of the reference models, at the timesteps that the likelihood ratio averages over."""
 
     @property
     def features(self) -> NDArray[np.float64]:
@@ -136,12 +136,13 @@ def read_sides(
     phi = minus_log(losses)
     calibrated = None
     if references:
-        others = np.stack([_reference(evidence, sides, timesteps, number) for number in range(references)])
-        scores["reference"] = others[:, :, at].mean(axis=0) - losses[:, at]
-        chosen = [list(timesteps).index(step) for step in averaged]
-        shadows = minus_log(others)
-        scores["lira"] = np.mean([shadow_scores(phi[:, c], shadows[:, :, c]) for c in chosen], axis=0)
-        calibrated = phi - shadows.mean(axis=0)
+        asked = sorted({*averaged, timestep})
+        others = np.stack([_reference(evidence, sides, asked, number) for number in range(references)])
+        scores["reference"] = others[:, :, asked.index(timestep)].mean(axis=0) - losses[:, at]
+        shadows = minus_log(others[:, :, [asked.index(step) for step in averaged]])
+        own = phi[:, [list(timesteps).index(step) for step in averaged]]
+        scores["lira"] = np.mean([shadow_scores(own[:, c], shadows[:, :, c]) for c in range(len(averaged))], axis=0)
+        calibrated = own - shadows.mean(axis=0)
     cut = len(first.ids)
     parts = []
     for seen, rows in ((first, slice(0, cut)), (second, slice(cut, None))):
