@@ -4,7 +4,7 @@ If they can, members and controls differ without the model, and no score of the 
 (Das, Zhang, Tramer 2024). One random half of the persons or documents teaches the classifiers and the other half is
 scored, once: a taught classifier is a fixed function to records it never met, so the areas of its scores have the
 textbook intervals (Mann-Whitney, DeLong). Cross-validation has no such intervals: every fold's label also taught the
-classifiers of the other folds, and no unbiased estimate of the variance exists (Bengio and Grandvalet 2004).
+classifiers of the other folds, and no estimator of the variance is unbiased for all data (Bengio and Grandvalet 2004).
 """
 
 from __future__ import annotations

@@ -207,12 +207,12 @@ def test_the_intervals_hold_where_persons_have_many_records():
 
 def test_the_lower_bound_holds_where_members_differ():
     """Against the area of the very classifiers on many fresh texts."""
-    audits, fresh = 50, 400
+    audits, fresh = 40, 300
     low, high, sure = 0, 0, 0
-    new = [*speak(RNG(98), fresh, lean=1.0), *speak(RNG(99), fresh)]
     for seed in range(audits):
         rng = RNG([7, seed])
         texts = [*speak(rng, 80, lean=1.0), *speak(rng, 80)]
+        new = [*speak(rng, fresh, lean=1.0), *speak(rng, fresh)]  # of each audit: an unlucky draw does not tip all
         member = np.arange(160) < 80
         scored = halves(member, own(160), RNG(seed))
         taught = teach([text for text, out in zip(texts, scored, strict=True) if not out], member[~scored], seed)
@@ -223,8 +223,8 @@ def test_the_lower_bound_holds_where_members_differ():
             true = auc(truth[:fresh], truth[fresh:])
             low, high, sure = low + (found.low > true), high + (found.high < true), sure + (true > 0.6)
     assert sure > audits
-    assert low <= 4  # of 100 at 1/120 each
-    assert high <= 4
+    assert low <= 3  # of 80 at 1/120 each
+    assert high <= 3
 
 
 def test_it_tells_apart_what_can_be_told_apart():
