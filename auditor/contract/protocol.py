@@ -42,6 +42,8 @@ class Facts:
     """Longest sequence the model takes, tokens."""
     confidence: float
     queries: QueryBudget
+    instrument: bool = False
+    """A control of the instrument, the memorizer or the innocent: what is declared of the audited subject does not hold of it."""
 
 
 @dataclass(frozen=True, slots=True)

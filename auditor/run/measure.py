@@ -49,6 +49,7 @@ def measure(
         context_length=planned.side.context_length,
         confidence=plan.confidence,
         queries=queries,
+        instrument=planned.side.label != "audited",
     )
     return {row.test: _measure_one(row, Measuring(facts, plan.seed), observations, faults) for row in planned.tests}
 

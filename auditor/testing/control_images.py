@@ -151,7 +151,7 @@ def image_subject(
         controls=_dataset_identity("controls", variant),
         controls_drawn="at-random-before-training",
     )
-    return ImageSubject(Facts(subject, None, 0, confidence, queries), variant)
+    return ImageSubject(Facts(subject, None, 0, confidence, queries, instrument=True), variant)
 
 
 def _model_identity(kind: Kind, variant: int) -> ModelIdentity:

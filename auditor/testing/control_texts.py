@@ -163,7 +163,7 @@ def text_subject(kind: Kind, *, references: int, confidence: float, queries: Que
         controls_drawn="at-random-before-training",
         canaries=Artifact(path="canaries.json", bytes=len(encoded), sha256=hashlib.sha256(encoded).hexdigest()),
     )
-    return TextSubject(Facts(subject, made, CONTEXT, confidence, queries), variant)
+    return TextSubject(Facts(subject, made, CONTEXT, confidence, queries, instrument=True), variant)
 
 
 def _model_identity(kind: Kind, variant: int) -> ModelIdentity:
