@@ -307,3 +307,10 @@ def test_weights_in_shards(captions: Path) -> None:
     assert ADAPTER.open(spec(captions), captions.parent).latent_shape == (4, 8, 8)
     next((captions / "unet").glob("*-00001-*")).unlink()
     assert "missing" in refusal(captions).message
+
+
+def test_a_pipeline_that_knows_one_precision(pipelines: Pipelines) -> None:
+    folder = pipelines.folder("latent")
+    with pytest.raises(SubjectError, match="float32") as caught:
+        ADAPTER.open(spec(folder, "bfloat16"), folder.parent)
+    assert "dtype: float32" in caught.value.hint

@@ -66,6 +66,9 @@ class DiffusionAdapter:
         """Load the pipeline and see that its parts belong together, are whole and hold numbers."""
         plan = read_folder(base / spec.path)
         tensor_headers(plan.files())
+        if plan.pipeline == "LDMPipeline" and spec.dtype != "float32":
+            msg = f"{plan.folder}: an LDMPipeline draws its noise in float32 and cannot be run in {spec.dtype}"
+            raise SubjectError(msg, hint="Use dtype: float32.")
         with quietly():
             import diffusers  # noqa: F401, PLC0415  (so that it is quiet, too)
         with quietly():
