@@ -236,7 +236,10 @@ class FileRecords:
                 msg = f"{row.where}: there is no column '{name}' (named as {role})"
                 hint = did_you_mean(name, row.values)
                 if self.spec.image is not None and self.path.is_dir() and len(row.values) == 1:
-                    hint = "A folder of images has its columns in a metadata.jsonl or metadata.csv, with `file_name`."
+                    hint = (
+                        "A folder of images has its columns in a metadata.jsonl or metadata.csv, with `file_name`; "
+                        "without `id` an image is called by its path."
+                    )
                 raise DataError(msg, hint=hint)
 
     def _record(self, row: Row, position: int) -> DataRecord:
