@@ -58,6 +58,21 @@ class TokenScores:
     top_logprob: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """How to draw tokens.
+
+    Args:
+        tokens: How many to draw, at least 1; there is no early stop.
+        top_k: Draw among the k likeliest tokens; None: among all.
+        temperatures: Temperature of each step, above 0; the last one holds for all steps that follow.
+    """
+
+    tokens: int
+    top_k: int | None = None
+    temperatures: tuple[float, ...] = (1.0,)
+
+
 @runtime_checkable
 class OpenModel(Protocol):
     """A loaded language model that scores and continues token sequences."""
@@ -85,11 +100,34 @@ class OpenModel(Protocol):
         """Return the greedy continuation of each prefix: `tokens` ids, no early stop."""
         ...
 
+    def sample(
+        self, prefixes: Sequence[NDArray[np.int32]], seeds: Sequence[int], request: SampleRequest
+    ) -> list[NDArray[np.int32]]:
+        """Return a random continuation of each prefix, decided by its own seed: batch mates change nothing.
+
+        A prefix may not be empty.
+        """
+        ...
+
     def score_completions(
         self, prefix: NDArray[np.int32], completions: Sequence[NDArray[np.int32]]
     ) -> NDArray[np.float64]:
         """Return the summed log-probability of each completion after the prefix, nat, shape [completions].
 
         The prefix is computed once. It may not be empty; completions may differ in length.
+        """
+        ...
+
+
+@runtime_checkable
+class NextTokenModel(Protocol):
+    """A language model that says how likely any token is to come next; what an endpoint with a few best tokens cannot."""
+
+    def next_logprob(
+        self, prefix: NDArray[np.int32], paths: Sequence[NDArray[np.int32]], tokens: NDArray[np.int32]
+    ) -> NDArray[np.float64]:
+        """Return log p of each token right after the prefix and each path, nat, at most 0, shape [paths, tokens].
+
+        The prefix is computed once. It may not be empty; a path may be, and paths may differ in length.
         """
         ...

@@ -15,7 +15,8 @@ import numpy as np
 
 from auditor.core.seeds import generator
 from auditor.errors import SubjectError
-from auditor.subjects.capability import TIE_GAP, ScoreRequest, TokenScores
+from auditor.subjects.capability import TIE_GAP, SampleRequest, ScoreRequest, TokenScores
+from auditor.subjects.sampling import check_request, draw, uniforms_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,6 +162,23 @@ class ControlModel:
             continued.append(np.array(ids[len(prefix) :], dtype=np.int32))
         return continued
 
+    def sample(
+        self, prefixes: Sequence[NDArray[np.int32]], seeds: Sequence[int], request: SampleRequest
+    ) -> list[NDArray[np.int32]]:
+        """Return a random continuation of each prefix, decided by its own seed."""
+        check_request(request, len(prefixes), len(seeds))
+        uniforms = uniforms_of(seeds, request.tokens)
+        said = [list(prefix[-CUE:]) for prefix in prefixes]
+        kept = min(request.top_k or WORDS, WORDS)
+        for step in range(request.tokens):
+            rows = np.stack([self._log_probabilities(np.array(ids[-CUE:], dtype=np.int32))[-1] for ids in said])
+            best = np.argpartition(rows, WORDS - kept, axis=1)[:, WORDS - kept :]
+            temperature = request.temperatures[min(step, len(request.temperatures) - 1)]
+            drawn = draw(np.take_along_axis(rows, best, axis=1), best, uniforms[:, step], temperature)
+            for ids, word in zip(said, drawn.tolist(), strict=True):
+                ids.append(word)
+        return [np.array(ids[-request.tokens :], dtype=np.int32) for ids in said]
+
     def score_completions(
         self, prefix: NDArray[np.int32], completions: Sequence[NDArray[np.int32]]
     ) -> NDArray[np.float64]:
@@ -189,7 +207,7 @@ class ControlAdapter:
     """Opens the control models; `path` is `memorizer` or `innocent`."""
 
     name = "control"
-    capabilities = ("scores-tokens", "continues-tokens", "scores-completions")
+    capabilities = ("scores-tokens", "continues-tokens", "samples-tokens", "scores-completions")
 
     def files(self, spec: ModelSpec, base: Path) -> Sequence[Path]:  # noqa: ARG002  (the protocol's arguments)
         """Return the source files that are the model."""

@@ -12,7 +12,8 @@ import torch
 from auditor.errors import SubjectError
 from auditor.subjects.adapters.batching import batches, halving, shared_start
 from auditor.subjects.adapters.token_scoring import first_largest, score_rows
-from auditor.subjects.capability import ScoreRequest, TokenScores
+from auditor.subjects.capability import SampleRequest, ScoreRequest, TokenScores
+from auditor.subjects.sampling import check_request, draw, uniforms_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,6 +133,36 @@ class CausalLM:
         Raises:
             ValueError: A prefix is empty, or does not fit the context with its continuation.
         """
+        return self._continued(prefixes, tokens, lambda _rows, _step, logits: first_largest(logits))
+
+    def sample(
+        self, prefixes: Sequence[NDArray[np.int32]], seeds: Sequence[int], request: SampleRequest
+    ) -> list[NDArray[np.int32]]:
+        """Return a random continuation of each prefix with a key-value cache, decided by its own seed; no early stop.
+
+        Raises:
+            SubjectError: The model gives no numbers.
+            ValueError: A prefix is empty, or does not fit the context with its continuation, or the request cannot be.
+        """
+        check_request(request, len(prefixes), len(seeds))
+        uniforms = uniforms_of(seeds, request.tokens)
+        kept = min(request.top_k or self.vocabulary, self.vocabulary)
+
+        def choose(rows: list[int], step: int, logits: torch.Tensor) -> torch.Tensor:
+            values, ids = logits.topk(kept, dim=1)
+            temperature = request.temperatures[min(step, len(request.temperatures) - 1)]
+            drawn = draw(values.cpu().numpy(), ids.cpu().numpy(), uniforms[rows, step], temperature)
+            return torch.from_numpy(drawn).to(self._device)
+
+        return self._continued(prefixes, request.tokens, choose)
+
+    def _continued(
+        self,
+        prefixes: Sequence[NDArray[np.int32]],
+        tokens: int,
+        choose: Callable[[list[int], int, torch.Tensor], torch.Tensor],
+    ) -> list[NDArray[np.int32]]:
+        """Return continuations of which `choose` says each token, from the rows, the step and their logits."""
         self._check(prefixes)
         continued: list[NDArray[np.int32]] = [np.empty(0, dtype=np.int32)] * len(prefixes)
         by_length: dict[int, list[int]] = {}
@@ -142,26 +173,23 @@ class CausalLM:
             by_length.setdefault(len(prefix), []).append(row)
 
         def work(some: list[int]) -> None:
-            for row, ids in zip(some, self._continue_batch([prefixes[row] for row in some], tokens), strict=True):
-                continued[row] = ids
+            said: list[torch.Tensor] = []
+            with torch.inference_mode():
+                start, cache = self._padded([prefixes[row] for row in some]), None
+                for step in range(tokens):
+                    # A model without a cache reads everything again.
+                    seen = said[-1] if cache is not None else torch.cat([start, *said], dim=1)
+                    logits, cache = self._last_logits(seen, cache)
+                    said.append(choose(some, step, logits)[:, None])
+                ids = (torch.cat(said, dim=1) if said else start[:, :0]).cpu().numpy()
+            for row, spoken in zip(some, ids, strict=True):
+                continued[row] = np.asarray(spoken, dtype=np.int32)
 
         # Prefixes of one length need no padding, so that cached positions are the positions of the text.
         for length, rows in by_length.items():
             for batch in batches(rows, [length] * len(prefixes), self._cached_at_once(length, tokens)):
                 halving(batch, work)
         return continued
-
-    def _continue_batch(self, prefixes: Sequence[NDArray[np.int32]], tokens: int) -> NDArray[np.int32]:
-        said: list[torch.Tensor] = []
-        with torch.inference_mode():
-            start, cache = self._padded(prefixes), None
-            for _ in range(tokens):
-                # A model without a cache reads everything again.
-                seen = said[-1] if cache is not None else torch.cat([start, *said], dim=1)
-                logits, cache = self._last_logits(seen, cache)
-                said.append(first_largest(logits)[:, None])
-            ids = torch.cat(said, dim=1) if said else start[:, :0]
-            return np.asarray(ids.cpu().numpy(), dtype=np.int32)
 
     def _last_logits(self, ids: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:  # noqa: ANN401
         """Return the float32 logits after the last id of each row, and the cache, None if the model keeps none."""
