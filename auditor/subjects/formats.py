@@ -119,7 +119,9 @@ def rows_of(path: Path, columns: Collection[str] | None = None) -> Iterator[Row]
     kind = path.suffix.lower()
     if kind not in readers:
         msg = f"{path}: records can be read from .jsonl, .csv, .parquet or a folder, not from '{kind}'"
-        raise DataError(msg, hint="Convert the file to one of these; a folder holds .txt files, images or a saved dataset.")
+        raise DataError(
+            msg, hint="Convert the file to one of these; a folder holds .txt files, images or a saved dataset."
+        )
     yield from readers[kind](path)
 
 

@@ -74,25 +74,26 @@ def content_of(row: Row, column: str) -> bytes:
         DataError: There is none, or it cannot be read.
     """
     value: Any = row.values.get(column)
-    if isinstance(value, Path):
-        try:
-            if value.stat().st_size > LARGEST_IMAGE:
-                msg = f"{place_of(row, column)}: the image is larger than {LARGEST_IMAGE >> 20} MiB"
-                raise DataError(msg, hint="Make it smaller, or leave it out.")
-            return value.read_bytes()
-        except OSError as error:
-            msg = f"{place_of(row, column)}: the image cannot be read ({error.strerror or error})"
-            raise DataError(msg, hint="Check the path and the permissions.") from error
+    where = place_of(row, column)
     if isinstance(value, dict):
         if value.get("bytes") is None and value.get("path"):
-            msg = f"{row.where}: the column '{column}' names the file '{str(value['path'])[:80]}' and does not hold it"
+            msg = f"{where}: the column '{column}' names the file '{str(value['path'])[:80]}' and does not hold it"
             raise DataError(msg, hint="Embed the images in the dataset (embed_external_files), or give the folder.")
         value = value.get("bytes")
-    if not isinstance(value, bytes):
-        kind = "missing" if value is None else f"a {type(value).__name__}, not an image"
-        msg = f"{row.where}: the column '{column}' is {kind}"
+    try:
+        size = value.stat().st_size if isinstance(value, Path) else len(value) if isinstance(value, bytes) else 0
+        if size > LARGEST_IMAGE:
+            msg = f"{where}: the image is larger than {LARGEST_IMAGE >> 20} MiB"
+            raise DataError(msg, hint="Make it smaller, or leave it out.")
+        content = value.read_bytes() if isinstance(value, Path) else value
+    except OSError as error:
+        msg = f"{where}: the image cannot be read ({error.strerror or error})"
+        raise DataError(msg, hint="Check the path and the permissions.") from error
+    if not isinstance(content, bytes):
+        kind = "missing" if content is None else f"a {type(content).__name__}, not an image"
+        msg = f"{where}: the column '{column}' is {kind}"
         raise DataError(msg, hint="Every record needs an image: its encoded bytes, or a path in .jsonl and .csv.")
-    return value
+    return content
 
 
 def place_of(row: Row, column: str) -> str:

@@ -251,9 +251,10 @@ def test_a_column_of_images_that_holds_something_else(kind: str, cells: pa.Array
     assert "no column 'picture' (named as image)" in refused(path, image="picture").message
 
 
-def test_an_image_that_is_too_large_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_image_that_is_too_large_to_read(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_formats, "LARGEST_IMAGE", 50)
-    assert "larger than" in refused(write("paths-jsonl", tmp_path / "d")).message
+    assert "larger than" in refused(write(kind, tmp_path / "d")).message
 
 
 def test_a_dataset_of_several_splits(tmp_path: Path) -> None:
