@@ -106,7 +106,9 @@ def settle(model: CausalLM) -> None:
         torch.cuda.synchronize()
 
 
-def paired(ours: Callable[[], Any], theirs: Callable[[], Any], pairs: int) -> tuple[float, float, list[float]]:
+def paired(
+    ours: Callable[[], Any], theirs: Callable[[], Any], pairs: int, clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, float, list[float]]:
     """Return the median times of both, s, and theirs divided by ours for each pair, run in turn after one warm-up.
 
     Neighbours on the machine slow both sides of a pair; the order within a pair alternates.
@@ -117,9 +119,9 @@ def paired(ours: Callable[[], Any], theirs: Callable[[], Any], pairs: int) -> tu
     for number in range(pairs):
         for side in (0, 1) if number % 2 else (1, 0):
             gc.collect()
-            start = time.perf_counter()
+            start = clock()
             (ours, theirs)[side]()
-            times[side].append(time.perf_counter() - start)
+            times[side].append(clock() - start)
     ratios = [slow / quick for quick, slow in zip(times[0], times[1], strict=True)]
     return statistics.median(times[0]), statistics.median(times[1]), ratios
 
