@@ -78,24 +78,25 @@ class Passes:
             self._zero = self.predicted(self.latents, 0)
         return self._zero
 
-    def loss(self, step: int, draw: int) -> NDArray[np.float64]:
-        """Return the mean squared error of the noise of one draw, shape [images]."""
-        return self._loss(self.latents, step, draw, self.conditions)
+    def losses(self, step: int, draws: int) -> NDArray[np.float64]:
+        """Return the mean squared error of the noise of each draw, shape [draws, images]; one call for all."""
+        rows = np.tile(np.arange(len(self.latents)), draws)
+        numbers = np.repeat(np.arange(draws), len(self.latents))
+        return self._losses(rows, step, numbers, [self.conditions[row] for row in rows]).reshape(draws, -1)
 
-    def reduced_loss(self, step: int, draw: int) -> NDArray[np.float64]:
-        """Return the same under reduced conditions, mean over those of each image, shape [images]."""
+    def reduced_loss(self, step: int) -> NDArray[np.float64]:
+        """Return that of the first draw under reduced conditions, mean over those of each image, shape [images]."""
         options = [reduced_conditions(condition) for condition in self.conditions]
-        total = np.zeros(len(options))
-        for number in range(max(map(len, options), default=0)):
-            rows = [row for row, choice in enumerate(options) if number < len(choice)]
-            total[rows] += self._loss(self.latents[rows], step, draw, [options[row][number] for row in rows])
-        return np.asarray(total / np.array([len(choice) for choice in options]))
+        rows = np.repeat(np.arange(len(options)), [len(choice) for choice in options])
+        found = self._losses(rows, step, np.zeros_like(rows), [one for choice in options for one in choice])
+        return np.asarray(np.bincount(rows, found, minlength=len(options)) / np.bincount(rows, minlength=len(options)))
 
-    def _loss(
-        self, latents: NDArray[np.float32], step: int, draw: int, conditions: Sequence[Condition]
+    def _losses(
+        self, rows: NDArray[np.int64], step: int, draws: NDArray[np.int64], conditions: Sequence[Condition]
     ) -> NDArray[np.float64]:
-        noise = np.broadcast_to(drawn(draw, self.model.latent_shape), latents.shape)
-        found = self.predicted(noised(latents, noise, self.level(step)), step, conditions)
+        kinds = np.stack([drawn(int(draw), self.model.latent_shape) for draw in range(int(draws.max(initial=0)) + 1)])
+        noise = kinds[draws]
+        found = self.predicted(noised(self.latents[rows], noise, self.level(step)), step, conditions)
         return np.asarray(np.mean(_flat(found - noise) ** 2, axis=1))
 
 

@@ -57,7 +57,7 @@ class DenoisingScoresObserver:
 
     name = "denoising-scores"
     version = 1
-    shard_items = 32
+    shard_items = 64
     parameters = Parameters
 
     def join(self, needs: Sequence[Need]) -> Sequence[Need]:
@@ -155,10 +155,7 @@ def score(
         UnsupportedError: CLiD is asked of a model without a null condition.
     """
     passes = Passes(model, images, conditions)
-    sweep = {
-        timestep: np.stack([passes.loss(passes.step(timestep), draw) for draw in range(asked.noises)])
-        for timestep in asked.timesteps
-    }
+    sweep = {timestep: passes.losses(passes.step(timestep), asked.noises) for timestep in asked.timesteps}
     means = [losses.mean(axis=0) for losses in sweep.values()]
     found = {"loss": np.stack(means, axis=1) if means else np.empty((len(images), 0))}
     if asked.secmi is not None:
@@ -176,12 +173,12 @@ def score(
         steps = [passes.step(timestep) for timestep in asked.clid]
         own = np.stack(
             [
-                sweep[timestep][0] if timestep in sweep else passes.loss(step, 0)
+                sweep[timestep][0] if timestep in sweep else passes.losses(step, 1)[0]
                 for timestep, step in zip(asked.clid, steps, strict=True)
             ],
             axis=1,
         )
-        found["conditional_gain"] = np.stack([passes.reduced_loss(step, 0) for step in steps], axis=1) - own
+        found["conditional_gain"] = np.stack([passes.reduced_loss(step) for step in steps], axis=1) - own
         found["conditional_loss"] = own
     return found, passes.calls
 
