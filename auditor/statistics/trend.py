@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 
-from auditor.statistics._checks import checked_whole, cluster_codes, vector
-from auditor.statistics.location import bootstrap
+from auditor.statistics._checks import checked_level, checked_whole, cluster_codes, vector
+from auditor.statistics.rate_interval import Interval
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from auditor.statistics._checks import FloatArray, IntArray
-    from auditor.statistics.rate_interval import Interval
+    from auditor.statistics._checks import FloatArray
+
+_CELLS = 1 << 21
+"""Cells of random tables that are held at once."""
 
 
 class _Clusters(NamedTuple):
@@ -61,51 +64,58 @@ def trend_greater(
     Source:
         Cochran (1954), Biometrics 10:417; Armitage (1955), Biometrics 11:375; Phipson & Smyth (2010) for the +1.
     """
+    from scipy.stats import random_table
+
     checked_whole(permutations, "permutations", 99)
     found = _summed(dose, response, clusters)
     mean_dose = found.dose / found.size
     observed = 0.0
     drawn = np.zeros(permutations)
     for size in np.unique(found.size):
-        some = np.flatnonzero(found.size == size)
-        x, y = mean_dose[some] - mean_dose[some].mean(), found.response[some]
-        observed += float(x @ y)
-        # Only what is not 0 has to be moved: where few responded, few positions are drawn.
-        some_y = y[y != 0.0]
-        for number in range(permutations):
-            drawn[number] += x[rng.choice(len(x), len(some_y), replace=False)] @ some_y
+        some = found.size == size
+        x, doses = np.unique(mean_dose[some], return_counts=True)
+        y, responses = np.unique(found.response[some], return_counts=True)
+        centred = x - (x @ doses) / doses.sum()
+        observed += float((mean_dose[some] - (x @ doses) / doses.sum()) @ found.response[some])
+        # Records of equal dose and response are interchangeable, so a permutation is a random table with these margins.
+        tables = random_table(doses, responses, seed=rng)
+        for block in range(0, permutations, step := max(1, _CELLS // (len(x) * len(y)))):
+            count = min(step, permutations - block)
+            drawn[block : block + count] += np.einsum("i,pij,j->p", centred, tables.rvs(size=count), y)
     return float((1 + np.count_nonzero(drawn >= observed - 1e-9 * max(1.0, abs(observed)))) / (permutations + 1))
 
 
-def slope(
-    dose: ArrayLike,
-    response: ArrayLike,
-    rng: np.random.Generator,
-    clusters: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Interval:
-    """The result is the least-squares slope of the response on the dose, resampled by cluster for its interval.
+def slope(dose: ArrayLike, response: ArrayLike, clusters: ArrayLike | None = None, level: float = 0.95) -> Interval:
+    """The result is the least-squares slope of the response on the dose; its interval leaves out one cluster after the other.
 
     Args:
         dose: Dose of each record, shape [n], not all equal.
         response: Response of each, shape [n].
-        rng: Source of the resamples.
         clusters: Cluster of each record; None: each its own.
         level: Two-sided confidence level.
 
     Raises:
-        ValueError: If shapes differ, doses are all equal, or there are fewer than two clusters.
+        ValueError: If shapes differ, doses are all equal, or there are fewer than three clusters.
+
+    Source:
+        Delete-one-cluster jackknife with a t quantile: Efron & Tibshirani (1993), chapter 11. A cluster without which all doses are
+        equal is kept.
     """
+    checked_level(level)
     x, y = vector(dose, "doses"), vector(response, "responses")
     codes = cluster_codes(clusters, x.size, "clusters")
-    if x.shape != y.shape or np.ptp(x) == 0.0:
-        msg = "a slope needs a response for every dose, and doses that differ"
+    if x.shape != y.shape or np.ptp(x) == 0.0 or codes.max() < 2:
+        msg = "a slope needs a response for every dose, doses that differ, and three clusters"
         raise ValueError(msg)
-
-    def fitted(rows: IntArray) -> float:
-        centred = x[rows] - x[rows].mean()
-        spread = float(centred @ centred)
-        # A resample whose doses are all equal says nothing: it gets no slope rather than none at all.
-        return float(centred @ y[rows]) / spread if spread > 0.0 else 0.0
-
-    return bootstrap(fitted, codes, rng, level)._replace(method="least squares, bootstrap by cluster")
+    x, y = x - x.mean(), y - y.mean()
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y])
+    parts = np.stack([np.bincount(codes, weights=term) for term in terms])
+    whole = parts.sum(axis=1, keepdims=True)
+    n, sx, sy, sxx, sxy = whole - parts
+    spread = n * sxx - sx * sx
+    value = float((whole[4] / whole[3])[0])
+    left = np.divide(n * sxy - sx * sy, spread, out=np.full(len(n), value), where=spread > 1e-12 * whole[0] * whole[3])
+    count = len(n)
+    error = np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum())
+    half = float(stdtrit(count - 1.0, (1.0 + level) / 2.0) * error)
+    return Interval(value, value - half, value + half, level, "least squares, jackknife by cluster")

@@ -15,7 +15,7 @@ from auditor.battery.diffusion.generated import (
     require_generator,
     threshold_gate,
 )
-from auditor.battery.estimates import between, copies_bins, estimate, excess_rate, one_sided, percent, rate
+from auditor.battery.estimates import between, copies_bins, estimate, excess_rate, percent, rate
 from auditor.battery.language.discoverable_extraction import power_of_rates
 from auditor.core.evidence import Need
 from auditor.core.finding import Estimate, Figure, Measurement, Power, Series, Stratum
@@ -239,12 +239,10 @@ def _strata(
             note = f"{int(hits[0][chosen].sum()):,} of {count:,} images; control: records never shown"
             strata.append(Stratum(by=by, label=label, estimate=found, control=control, note=note))
     x = np.log2(dose.total)
-    if np.ptp(x) > 0.0 and len(set(clusters.tolist())) > 1:
+    if np.ptp(x) > 0.0 and len(set(clusters.tolist())) > 2:
         per_thousand = hits[0] * (1000.0 / count)
-        purpose = (measuring.seed, Duplication.name, "slope")
-        intervals = [slope(x, per_thousand, generator(*purpose), clusters, each) for each in (level, one_sided(level))]
-        units = len(set(clusters.tolist()))
-        found = estimate(intervals[0], "images per 1,000", units, intervals[1])
+        interval = slope(x, per_thousand, clusters, level)
+        found = estimate(interval, "images per 1,000", len(set(clusters.tolist())))
         strata.append(
             Stratum(
                 by="slope", label="for each doubling of the copies", estimate=found, note="images that match one member"
