@@ -28,9 +28,10 @@ def test_conformance(check):
     check()
 
 
-def measured(generations, real, seed=0, **kwargs):
+def measured(generations, real, seed=0, quantile=0.01, **kwargs):
     evidence = {"generations": generations, "real": real, "blind": blind(RNG(seed))}
-    return EXTRACTION.measure(EXTRACTION.parameters(count=generations.rows), evidence, measuring(**kwargs))
+    parameters = EXTRACTION.parameters(count=generations.rows, quantile=quantile)
+    return EXTRACTION.measure(parameters, evidence, measuring(**kwargs))
 
 
 def test_numbers_by_hand():
@@ -67,6 +68,17 @@ def test_the_threshold_is_a_quantile_of_real_images_and_no_constant():
     assert measured(images, real_table(apart + 0.02)).estimate.value == pytest.approx(0.03)
     half = made_table(([0, 1, 2], [0, 0, 0]), np.array([0.09, 0.1041, 0.12]) / 2, [0.9, 0.9, 0.9])
     assert measured(half, real_table(apart / 2)).estimate.value == pytest.approx(0.01)
+
+
+def test_by_default_about_one_image_matches_by_chance():
+    """Of 1,000 real images and 500 made ones: two real images in a thousand may lie within the threshold."""
+    apart = np.linspace(0.1, 0.5, 1000)
+    images = made_table((np.arange(500), [0] * 500), np.full(500, apart[1] + 1e-9), np.full(500, 0.9))
+    found = measured(images, real_table(apart, 500, 500), quantile=None)
+    assert found.gates[0].detail.startswith(f"l2 {apart[1]:.4f}, the 0.2 % quantile")
+    assert found.estimate.value == 0.0
+    few = made_table(([0] * 3, [0] * 3), [0.101] * 3, [0.9] * 3)
+    assert "the 1 % quantile" in measured(few, real_table(apart, 500, 500), quantile=None).gates[0].detail
 
 
 def test_sides_that_share_images_leave_no_threshold():

@@ -85,7 +85,7 @@ def test_five_of_five_repeated_images_come_out_and_no_control(audited):
 
 
 @pytest.mark.parametrize("rule", ["distance", "tiled", "ratio"])
-@pytest.mark.parametrize("quantile", [0.0, 0.01])
+@pytest.mark.parametrize("quantile", [0.0, 0.01, None])
 def test_every_rule_finds_them(audited, rule, quantile):
     evidence, _, _ = audited
     found = EXTRACTION.measure(EXTRACTION.parameters(count=IMAGES, rule=rule, quantile=quantile), evidence, measuring())

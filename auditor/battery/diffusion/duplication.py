@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt
 
 from auditor.battery.diffusion.generated import (
     Real,
+    allowed_share,
     matched_clusters,
     read_generated,
     read_real,
@@ -44,8 +45,8 @@ class Parameters(Record):
     """Guidance scale, 1: none; null: none where the model can be asked for nothing in particular, else as it is used."""
     records: PositiveInt | None = None
     """Most records of each side that are matched against; null: as many as the smaller side has."""
-    quantile: float = Field(default=0.01, ge=0.0, lt=0.5)
-    """Share of real images that may lie within the threshold of an image of the other side; 0: none."""
+    quantile: float | None = Field(default=None, ge=0.0, lt=0.5)
+    """Share of real images that may lie within the threshold of an image of the other side; 0: none; null: one in `count`, at most 0.01."""
     near: float = Field(default=0.05, ge=0.0, le=1.0)
     """Largest l2 of near copies, of images with like perceptual hashes."""
     pictures: Literal["none", "masked", "full"] = "masked"
@@ -124,7 +125,8 @@ class Duplication:
         """Return the share of repeated members that came out beside the share of those that stood once."""
         level = measuring.facts.confidence
         real = read_real(evidence["real"])
-        threshold = real.threshold("distance", parameters.quantile)
+        share = allowed_share(parameters.quantile, parameters.count)
+        threshold = real.threshold("distance", share)
         hits = _hits(evidence["generations"], real, parameters.count, threshold)
         dose = _dose(evidence["copies"], real)
         clusters = real.members.clusters
@@ -161,7 +163,7 @@ class Duplication:
             p_value=p_value,
             members=len(real.members),
             controls=len(real.controls),
-            gates=(threshold_gate(threshold, parameters.quantile, real),),
+            gates=(threshold_gate(threshold, share, real),),
             power=power,
             strata=(
                 *_strata(dose, hits, real, parameters.count, measuring),
@@ -181,7 +183,7 @@ class Duplication:
             ),
             method=(
                 f"The model makes {parameters.count:,} images; each matches the nearest member if it is nearer to it than to any control "
-                f"and within an l2 of {threshold:.4f}, which {100 * parameters.quantile:g} % of real images have to the other side. "
+                f"and within an l2 of {threshold:.4f}, which {100 * share:.3g} % of real images have to the other side. "
                 "Members that stood in training several times are compared with those that stood there once (exact and "
                 "Newcombe's intervals); the p-value is of the trend of matches with the logarithm of the copies, by moving "
                 "the matches among persons or documents."

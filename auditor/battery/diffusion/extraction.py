@@ -13,6 +13,7 @@ from auditor.battery.diffusion.generated import (
     RULES,
     Generated,
     Real,
+    allowed_share,
     blind_names,
     blind_need,
     distances_figure,
@@ -54,8 +55,8 @@ class Parameters(Record):
     """Guidance scale, 1: none; null: 7.5 for a model of captions that can be guided, else 1."""
     records: PositiveInt | None = None
     """Most records of each side that are matched against; null: as many as the smaller side has."""
-    quantile: float = Field(default=0.01, ge=0.0, lt=0.5)
-    """Share of real images that may lie within the threshold of an image of the other side; 0: none."""
+    quantile: float | None = Field(default=None, ge=0.0, lt=0.5)
+    """Share of real images that may lie within the threshold of an image of the other side; 0: none; null: one in `count`, at most 0.01."""
     rule: Literal["distance", "tiled", "ratio"] = "distance"
     """What decides: l2, tiled l2 or the normalised distance; the others are printed beside it."""
     pictures: Literal["none", "masked", "full"] = "masked"
@@ -111,7 +112,8 @@ class Extraction:
         level, facts = measuring.facts.confidence, measuring.facts
         real = read_real(evidence["real"])
         made = read_generated(evidence["generations"], real, parameters.count)
-        threshold = real.threshold(parameters.rule, parameters.quantile)
+        share = allowed_share(parameters.quantile, parameters.count)
+        threshold = real.threshold(parameters.rule, share)
         matched = made.matches(parameters.rule, threshold)
         hits = (
             made.hits("members", matched[0], real.members),
@@ -139,13 +141,13 @@ class Extraction:
             members=len(real.members),
             controls=len(real.controls),
             gates=(
-                threshold_gate(real.threshold("distance", parameters.quantile), parameters.quantile, real),
+                threshold_gate(real.threshold("distance", share), share, real),
                 blind_gates(evidence["blind"], blind_names(facts), level, parameters.blind_margin)[0],
             ),
             power=power_of_rates(found.n, control.n, level),
             strata=tuple(_strata(parameters, made, real, hits[0], control, measuring)),
             figures=(
-                distances_figure(made, real.threshold("distance", parameters.quantile)),
+                distances_figure(made, real.threshold("distance", share)),
                 _copies_figure(real, hits[0] > 0, control, level),
             ),
             exhibits=_exhibits(evidence["generations"], made, real, matched[0], hits[0]),
@@ -155,7 +157,7 @@ class Extraction:
                 f"against {len(real.members):,} members and as many controls, exactly; captions or classes, where the model "
                 "wants them, are drawn from both alike. An image matches the nearest record if it is nearer to it than to "
                 f"any record of the other side and within the distance ({RULES[parameters.rule]} {threshold:.4f}) that "
-                f"{100 * parameters.quantile:g} % of real images have to the other side. Distinct members that came out are "
+                f"{100 * share:.3g} % of real images have to the other side. Distinct members that came out are "
                 "compared with distinct controls: exact intervals, Newcombe's for the difference, Fisher's test, by person or document."
             ),
             advice=(
@@ -201,7 +203,7 @@ def _strata(
     level = measuring.facts.confidence
     strata = []
     for rule, name in RULES.items():
-        limit = real.threshold(rule, parameters.quantile)
+        limit = real.threshold(rule, allowed_share(parameters.quantile, parameters.count))
         both = made.matches(rule, limit)
         flags = (
             made.hits("members", both[0], real.members) > 0,
@@ -228,7 +230,8 @@ def _strata(
 def _per_image(parameters: Parameters, made: Generated, real: Real, measuring: Measuring) -> list[Stratum]:
     """Return how many images match a record, images of one record counted as one witness, and what the query budget makes of it."""
     level, budget = measuring.facts.confidence, measuring.facts.queries.per_subject
-    matched = made.matches(parameters.rule, real.threshold(parameters.rule, parameters.quantile))
+    share = allowed_share(parameters.quantile, parameters.count)
+    matched = made.matches(parameters.rule, real.threshold(parameters.rule, share))
     found = []
     for flags, side, ids in zip(matched, ("members", "controls"), (real.members.ids, real.controls.ids), strict=True):
         alone = np.array([f"image {number}" for number in range(len(made))], dtype=object)
@@ -335,8 +338,8 @@ def _caveats(parameters: Parameters, real: Real, facts: Facts) -> tuple[str, ...
         "What was not made in this number of images may be made in more; an attacker who asks longer finds more.",
         "Distances are of pixels: a copy that is shifted, mirrored or recoloured is not counted.",
         (
-            f"{100 * parameters.quantile:g} % of real images lie within the threshold of an image of the other side, so that some "
-            "matches are chance on either side; only the difference between the sides speaks of memory."
+            f"{100 * allowed_share(parameters.quantile, parameters.count):.3g} % of real images lie within the threshold of an "
+            "image of the other side, so that some matches are chance on either side; only the difference speaks of memory."
         ),
     ]
     left = facts.subject.members.records - len(real.members)

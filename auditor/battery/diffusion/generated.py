@@ -154,6 +154,14 @@ def read_generated(table: ObservedTable, real: Real, count: int) -> Generated:
     return Generated(table.column("asked")[:count], nearest, *distances)
 
 
+def allowed_share(quantile: float | None, count: int) -> float:
+    """Return the share of real images that may lie within the threshold: as asked, or one in `count`, at most one in a hundred.
+
+    A model that remembers nothing makes images about as near to a side as real ones are: then about one of `count` matches by chance.
+    """
+    return min(0.01, 1.0 / count) if quantile is None else quantile
+
+
 def require_generator(facts: Facts) -> None:
     """Raise UnsupportedError where a subject makes no images or has no controls to match them against."""
     if facts.subject.controls is None:
@@ -198,7 +206,7 @@ def threshold_gate(threshold: float, quantile: float, real: Real) -> Gate:
         held=threshold > 0.0,
         on_failure="inconclusive",
         detail=(
-            f"l2 {threshold:.4f}, the {100 * quantile:g} % quantile of the distances of {len(real.members) + len(real.controls):,} "
+            f"l2 {threshold:.4f}, the {100 * quantile:.3g} % quantile of the distances of {len(real.members) + len(real.controls):,} "
             f"real images to the nearest of the other side; {same:,} of them stand on both sides"
         ),
     )
