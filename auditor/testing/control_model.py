@@ -171,13 +171,23 @@ class ControlModel:
         said = [list(prefix[-CUE:]) for prefix in prefixes]
         kept = min(request.top_k or WORDS, WORDS)
         for step in range(request.tokens):
-            rows = np.stack([self._log_probabilities(np.array(ids[-CUE:], dtype=np.int32))[-1] for ids in said])
+            rows = self._next_log_probabilities(said)
             best = np.argpartition(rows, WORDS - kept, axis=1)[:, WORDS - kept :]
             temperature = request.temperatures[min(step, len(request.temperatures) - 1)]
             drawn = draw(np.take_along_axis(rows, best, axis=1), best, uniforms[:, step], temperature)
             for ids, word in zip(said, drawn.tolist(), strict=True):
                 ids.append(word)
         return [np.array(ids[-request.tokens :], dtype=np.int32) for ids in said]
+
+    def _next_log_probabilities(self, said: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+        """Return log p(next) after each row of words, nat, shape [rows, WORDS]."""
+        rows = language()[[ids[-1] for ids in said]]
+        for row, ids in enumerate(said if self._next else ()):
+            recalled = self._next.get(np.array(ids[-CUE:], dtype=np.int32).tobytes())
+            if recalled is not None:
+                rows[row] += np.log1p(-RECALL)
+                rows[row, recalled] = np.logaddexp(rows[row, recalled], np.log(RECALL))
+        return rows
 
     def score_completions(
         self, prefix: NDArray[np.int32], completions: Sequence[NDArray[np.int32]]
@@ -190,6 +200,16 @@ class ControlModel:
             rows = self._log_probabilities(ids[:-1])[len(tail) - 1 :]
             totals[number] = rows[np.arange(len(completion)), completion].sum()
         return totals
+
+    def next_logprob(
+        self, prefix: NDArray[np.int32], paths: Sequence[NDArray[np.int32]], tokens: NDArray[np.int32]
+    ) -> NDArray[np.float64]:
+        """Return log p of each token right after the prefix and each path, nat, shape [paths, tokens]."""
+        found = np.empty((len(paths), len(tokens)))
+        for number, path in enumerate(paths):
+            ids = np.concatenate([prefix[-CUE:], path])[-CUE:]
+            found[number] = self._log_probabilities(ids)[-1, tokens]
+        return np.minimum(found, 0.0)
 
 
 def _top_logprob(
@@ -207,7 +227,7 @@ class ControlAdapter:
     """Opens the control models; `path` is `memorizer` or `innocent`."""
 
     name = "control"
-    capabilities = ("scores-tokens", "continues-tokens", "samples-tokens", "scores-completions")
+    capabilities = ("scores-tokens", "continues-tokens", "samples-tokens", "scores-completions", "scores-next-tokens")
 
     def files(self, spec: ModelSpec, base: Path) -> Sequence[Path]:  # noqa: ARG002  (the protocol's arguments)
         """Return the source files that are the model."""

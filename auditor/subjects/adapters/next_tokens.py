@@ -1,0 +1,95 @@
+"""How likely tokens are to come next, after many paths from one beginning: what a search over secrets asks."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from auditor.errors import SubjectError
+from auditor.subjects.adapters.batching import batches, halving
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+class _Opened(Protocol):
+    """What the rest of an opened model gives."""
+
+    context: int
+    _device: torch.device
+
+    def _check(self, sequences: Sequence[NDArray[np.int32]]) -> None: ...
+    def _padded(self, sequences: Sequence[NDArray[np.int32]]) -> torch.Tensor: ...
+    def _last_logits(self, ids: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]: ...  # noqa: ANN401
+    def _tokens_at_once(self, first: int) -> int: ...
+    def _cached_at_once(self, prefix: int, tokens: int) -> int: ...
+    def _after_paths(
+        self,
+        start: torch.Tensor,
+        cache: Any,  # noqa: ANN401
+        paths: Sequence[NDArray[np.int32]],
+    ) -> torch.Tensor: ...
+
+
+class NextTokens:
+    """The part of an opened causal language model that meets `NextTokenModel`."""
+
+    def next_logprob(
+        self: _Opened, prefix: NDArray[np.int32], paths: Sequence[NDArray[np.int32]], tokens: NDArray[np.int32]
+    ) -> NDArray[np.float64]:
+        """Return log p of each token right after the prefix and each path, nat, at most 0, shape [paths, tokens].
+
+        Raises:
+            SubjectError: The model gives no numbers, or a token id is outside its vocabulary.
+            ValueError: The prefix is empty, or does not fit the context with a path.
+        """
+        lengths = [len(path) for path in paths]
+        longest = max(lengths, default=0)
+        if not len(prefix) or len(prefix) + longest > self.context:
+            msg = (
+                f"a prefix of {len(prefix)} tokens and a path of {longest}: one token at least, {self.context} at most"
+            )
+            raise ValueError(msg)
+        self._check([prefix, *paths, *tokens.reshape(-1, 1)])
+        found = np.empty((len(paths), len(tokens)))
+        wanted = torch.from_numpy(tokens.astype(np.int64)).to(self._device)
+        with torch.inference_mode():
+            start = self._padded([prefix])
+            first, cache = self._last_logits(start, None)
+
+        def work(some: list[int]) -> None:
+            with torch.inference_mode():
+                logits = self._after_paths(start, cache, [paths[row] for row in some]) if lengths[some[0]] else first
+                own = logits[:, wanted] - logits.logsumexp(dim=1, keepdim=True)
+                found[some] = own.clamp(max=0.0).double().cpu().numpy()
+
+        cached = self._cached_at_once(len(prefix), longest) // (len(prefix) + longest) * max(longest, 1)
+        at_once = min(cached, self._tokens_at_once(1))
+        for length in sorted(set(lengths)):  # paths of one length need no padding
+            rows = [row for row, own in enumerate(lengths) if own == length]
+            for batch in batches(rows, [max(length, 1)] * len(paths), at_once):
+                halving(batch, work)
+        if not np.isfinite(found).all():
+            msg = "the model gives NaN or infinity instead of probabilities"
+            raise SubjectError(msg, hint="Is the checkpoint whole, and made for this precision? Try dtype: float32.")
+        return found
+
+    def _after_paths(
+        self: _Opened,
+        start: torch.Tensor,
+        cache: Any,  # noqa: ANN401
+        paths: Sequence[NDArray[np.int32]],
+    ) -> torch.Tensor:
+        """Return the float32 logits after the start and each path, shape [paths, vocabulary]."""
+        ids = self._padded(paths)
+        if hasattr(cache, "batch_repeat_interleave"):
+            held = copy.deepcopy(cache)
+            held.batch_repeat_interleave(len(paths))
+            return self._last_logits(ids, held)[0]
+        # A model whose memory of a beginning cannot be shared reads everything again.
+        return self._last_logits(torch.cat([start.expand(len(paths), -1), ids], dim=1), None)[0]
