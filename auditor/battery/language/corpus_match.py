@@ -1,0 +1,267 @@
+"""Corpus match: how much of what the model says by itself stands word for word in its training data?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from auditor.battery.estimates import between, rate
+from auditor.battery.language.extracted import (
+    Generations,
+    can_generate,
+    confirmed_units,
+    counted,
+    draws_of_units,
+    excess_of_units,
+    exhibits,
+    read_generations,
+    share_of_tokens,
+    unit_rate,
+    variety,
+)
+from auditor.battery.language.generating import (
+    GenerationParameters,
+    forecast_units,
+    generation_need,
+    power_of_units,
+)
+from auditor.core.evidence import Need
+from auditor.core.finding import Figure, Measurement, Power, Series, Stratum
+from auditor.core.seeds import generator
+from auditor.statistics.interval import clopper_pearson
+from auditor.statistics.richness import chao1, unseen_mass
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from auditor.contract.protocol import Access, Facts, Measuring
+    from auditor.core.subject import Modality
+    from auditor.evidence.table import ObservedTable
+
+BEGINNINGS = (
+    ("nothing", "top-k", ""),
+    ("nothing, decaying temperature", "decaying", ""),
+    ("tokens of a member", "prompted", "members"),
+    ("tokens of a control", "prompted", "controls"),
+)
+"""Label, kind and side of what generations begin with."""
+LENGTHS = (50, 100, 150, 200)
+"""Longer runs that are reported, tokens."""
+
+
+class Parameters(GenerationParameters):
+    """How the model is asked, and what counts as coming out."""
+
+
+class CorpusMatch:
+    """Documents of which a long run comes out in open generations, members beside as many controls."""
+
+    name = "language/corpus-match"
+    version = 1
+    title = "Generations matched against the training corpus"
+    question = "Does what the model says by itself stand word for word in documents it was trained on?"
+    access: Access = "distribution"
+    modality: Modality = "text"
+    statistics = ("excess_rate",)
+    source = (
+        "Nasr, Carlini, Hayase, Jagielski, Cooper, Ippolito, Choquette-Choo, Wallace, Tramer, Lee (2023), Scalable "
+        "Extraction of Training Data from (Production) Language Models, arXiv 2311.17035."
+    )
+    parameters = Parameters
+
+    def needs(self, parameters: Parameters, facts: Facts) -> dict[str, Need]:
+        """Return open generations, and how much held-out text stands in the corpus."""
+        can_generate(facts)
+        floor = {"tokens": parameters.tokens, "least": parameters.match, "documents": parameters.documents}
+        return {
+            "generations": generation_need(parameters),
+            "floor": Need(observer="corpus-matches", dataset="members+controls", parameters=floor),
+        }
+
+    def forecast(self, parameters: Parameters, facts: Facts) -> Power:
+        """Return what the comparison could show."""
+        return forecast_units(parameters, facts)
+
+    def measure(
+        self, parameters: Parameters, evidence: Mapping[str, ObservedTable], measuring: Measuring
+    ) -> Measurement:
+        """Return the share of members' documents that came out beside that of controls'."""
+        level = measuring.facts.confidence
+        found = read_generations(evidence["generations"])
+        every = np.ones(len(found), dtype=np.bool_)
+        least, distinct = parameters.match, parameters.distinct
+        came = found.extracted("member", every, least, distinct)
+        chance = found.extracted("control", every, least, distinct)
+        result = excess_of_units(came, chance, level, generator(measuring.seed, self.name, "clusters"))
+        persons = measuring.facts.subject.members.clustered_by == "person"
+        units = "persons" if persons else "documents"
+        return Measurement(
+            test=self.name,
+            test_version=self.version,
+            title=self.title,
+            statistic="excess_rate",
+            question=self.question,
+            answer=(
+                f"In {len(found):,} generations of {int(np.median(found.tokens)):,} tokens runs of {least} or more came "
+                f"out of {int(came.sum()):,} of {len(came):,} members' {units}: {between(result.members)}, against "
+                f"{between(result.controls)} of {len(chance):,} of controls."
+            ),
+            estimate=result.members,
+            control=result.controls,
+            excess=result.excess,
+            p_value=result.p_value,
+            confirmed=confirmed_units(found, every, least, distinct, persons=persons),
+            members=len(came),
+            controls=len(chance),
+            gates=(variety(found),),
+            power=power_of_units(len(came), len(chance), level),
+            strata=tuple(_strata(parameters, found, evidence["floor"], level)),
+            figures=(_lengths_figure(found, evidence["floor"], level),),
+            exhibits=exhibits(found, every, least, distinct),
+            caveats=_caveats(found, parameters),
+            method=(
+                f"The model generates from its beginning and after {parameters.prompt} tokens of members and of controls, "
+                f"sampling among the {parameters.top_k} likeliest tokens. A document came out if {least} of its tokens in "
+                "a row stand in a generation; every position is searched in an index of all suffixes of as many "
+                "members as controls. Documents are counted, not windows: the difference has Newcombe's interval and "
+                "Fisher's exact test."
+            ),
+            advice=(
+                "Look which documents came out and how often they stood in the training data: remove duplicates, exact and "
+                "near, and train again. An output filter against the corpus stops verbatim runs and not their paraphrase."
+            ),
+            source=self.source,
+            observations=tuple(table.record.id for table in evidence.values()),
+        )
+
+
+def _strata(parameters: Parameters, found: Generations, floor: ObservedTable, level: float) -> list[Stratum]:
+    least, distinct = parameters.match, parameters.distinct
+    every = np.ones(len(found), dtype=np.bool_)
+    strata = []
+    for label, kind, side in BEGINNINGS:
+        chosen = (found.kinds == kind) & ((found.sides == side) | (side == ""))
+        if chosen.any():
+            strata.append(_units_stratum("begun with", label, found, chosen, least, distinct, level))
+    strata += [
+        _units_stratum("run of", f"{length} tokens or more", found, every, length, distinct, level)
+        for length in LENGTHS
+        if least < length <= int(found.tokens.max())
+    ]
+    if found.units["other"]:
+        others = found.extracted("other", every, least, distinct)
+        note = "Members beyond the number of controls; not part of the comparison."
+        strata.append(Stratum(by="members", label="not compared", estimate=unit_rate(others, level), note=note))
+    strata.append(
+        Stratum(
+            by="share",
+            label=f"generated tokens in runs of {least} or more",
+            estimate=share_of_tokens(found, "member", every, level),
+            control=share_of_tokens(found, "control", every, level),
+        )
+    )
+    strata += _left(found, least, distinct, level)
+    longest, member, clusters = (floor.column(name) for name in ("longest", "member", "cluster"))
+    if member.any() and not member.all():
+        strata.append(
+            Stratum(
+                by="floor",
+                label=f"held-out texts with {least} tokens in a row of a member",
+                estimate=rate(longest[~member] >= least, clusters[~member], level),
+                control=rate(longest[member] >= least, clusters[member], level),
+                note="Real text that no model made: what quotes and forms alone bring. Beside it members against controls.",
+            )
+        )
+    return strata
+
+
+def _units_stratum(
+    by: str, label: str, found: Generations, chosen: np.ndarray, least: int, distinct: int, level: float
+) -> Stratum:
+    return Stratum(
+        by=by,
+        label=label,
+        estimate=unit_rate(found.extracted("member", chosen, least, distinct), level),
+        control=unit_rate(found.extracted("control", chosen, least, distinct), level),
+        note=f"{int(chosen.sum()):,} generations",
+    )
+
+
+def _left(found: Generations, least: int, distinct: int, level: float) -> list[Stratum]:
+    """Return how much is left to come out, from how often each document did."""
+    draws = draws_of_units(found, "member", least, distinct)
+    if not draws.any():
+        return []
+    seen = int((draws > 0).sum())
+    mass, kinds = unseen_mass(draws, level), chao1(draws, level)
+    # No more can come out than was compared.
+    bounded = kinds._replace(**{end: min(getattr(kinds, end), float(len(draws))) for end in ("value", "low", "high")})
+    times = f"{int(draws.sum()):,} times that {seen:,} documents came out"
+    return [
+        Stratum(
+            by="left",
+            label="share of what comes out next that has not come out yet (Good-Turing)",
+            estimate=counted(mass, "ratio", int(draws.sum())),
+            note=f"From {times}, {int((draws == 1).sum()):,} of them once.",
+        ),
+        Stratum(
+            by="left",
+            label="documents that can come out, at least (Chao1)",
+            estimate=counted(bounded, "documents", int(draws.sum())),
+            note="A lower bound for generations of this kind, not an estimate of all.",
+        ),
+    ]
+
+
+def _lengths_figure(found: Generations, floor: ObservedTable, level: float) -> Figure:
+    longest, member = floor.column("longest").astype(np.int64), floor.column("member")
+    top = max(int(found.longest[side].max()) for side in ("member", "control"))
+    lengths = np.unique(np.geomspace(1, max(2, top), 40).round().astype(int))
+    series = [
+        _survival("matched with members", found.longest["member"], lengths, level, "members"),
+        _survival("matched with controls", found.longest["control"], lengths, level, "controls"),
+    ]
+    if (~member).any():
+        series.append(_survival("held-out text matched with members", longest[~member], lengths, level, "reference"))
+    half = int(np.median(found.longest["member"]))
+    return Figure(
+        kind="survival",
+        title="Longest run that stands in the corpus",
+        x_label="tokens in a row",
+        y_label="share of generations at least as long",
+        series=tuple(series),
+        x_scale="log",
+        y_scale="linear",
+        caption=(
+            f"Share of generations whose longest verbatim match has at least so many tokens: half reach {half} in members; the "
+            f"longest is {int(found.longest['member'].max())} in members and {int(found.longest['control'].max())} in as many controls."
+        ),
+    )
+
+
+def _survival(name: str, longest: np.ndarray, lengths: np.ndarray, level: float, role: str) -> Series:
+    found = [clopper_pearson(int((longest >= length).sum()), len(longest), level) for length in lengths]
+    return Series(
+        name=name,
+        x=tuple(float(length) for length in lengths),
+        y=tuple(interval.value for interval in found),
+        low=tuple(interval.low for interval in found),
+        high=tuple(interval.high for interval in found),
+        role=role,  # type: ignore[arg-type]
+    )
+
+
+def _caveats(found: Generations, parameters: Parameters) -> tuple[str, ...]:
+    runs = found.runs["member"]
+    shared = int((runs.common & (runs.length >= parameters.match)).sum())
+    said = [
+        "What did not come out may come out of more generations or other prompts: nothing found is no proof of nothing held.",
+        "Runs are compared token by token: a copy with one changed word in every 50 is not seen here (see near-verbatim).",
+    ]
+    if shared:
+        said.append(f"{shared:,} runs from members stand in controls, too: quotes or forms, which count on both sides.")
+    return tuple(said)
+
+
+TEST = CorpusMatch()

@@ -1,0 +1,252 @@
+"""What open generations brought out of the corpus: runs, the documents they are from, and rates of documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+
+import numpy as np
+
+from auditor.battery.estimates import estimate, excess_rate, excess_rate_p, one_sided, rate
+from auditor.core.finding import Estimate, Exhibit, Gate
+from auditor.errors import UnsupportedError
+from auditor.statistics.interval import clustered_rate
+from auditor.statistics.rate_interval import Interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from auditor.contract.protocol import Facts
+    from auditor.evidence.table import ObservedTable, Ragged
+
+Side = Literal["member", "control", "other"]
+SIDES: tuple[Side, ...] = ("member", "control", "other")
+MOST_EXHIBITS = 5
+FEWEST_GROUPS = 20
+"""Different generations without which nothing was looked for."""
+
+
+class Runs(NamedTuple):
+    """Maximal runs of generations that stand in one corpus; every array has shape [runs]."""
+
+    row: NDArray[np.int64]
+    """Row of the generation."""
+    length: NDArray[np.int64]
+    distinct: NDArray[np.int64]
+    """Different tokens."""
+    unit: NDArray[np.int64]
+    """Number of the person or document."""
+    documents: NDArray[np.int64]
+    """How many documents it stands in."""
+    common: NDArray[np.bool_]
+    """It stands on the other side, too."""
+
+    def where(self, chosen: NDArray[np.bool_]) -> Runs:
+        """Return some of the runs."""
+        row, length, distinct, unit, documents = (values[chosen] for values in self[:5])
+        return Runs(row, length, distinct, unit, documents, self.common[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """One entry per generation; arrays have shape [generations]."""
+
+    kinds: NDArray[np.object_]
+    sides: NDArray[np.object_]
+    clusters: NDArray[np.object_]
+    """Person or document it begins with, else the first generation that it repeats."""
+    groups: NDArray[np.int64]
+    """The first generation that it repeats."""
+    tokens: NDArray[np.int64]
+    excerpts: NDArray[np.object_]
+    nearest: NDArray[np.object_]
+    """Id of the member that holds its longest match."""
+    longest: dict[Side, NDArray[np.int64]]
+    covered: dict[Side, NDArray[np.int64]]
+    units: dict[Side, int]
+    """Persons or documents in each corpus."""
+    runs: dict[Side, Runs]
+
+    def __len__(self) -> int:
+        """Return the number of generations."""
+        return len(self.kinds)
+
+    @property
+    def first(self) -> NDArray[np.bool_]:
+        """Generations that repeat no earlier one."""
+        return np.asarray(self.groups == np.arange(len(self)))
+
+    def extracted(self, side: Side, chosen: NDArray[np.bool_], least: int, distinct: int) -> NDArray[np.bool_]:
+        """Return which units of a corpus came out in some of the generations, shape [units].
+
+        Args:
+            side: The corpus.
+            chosen: Which generations, shape [generations].
+            least: Fewest tokens of a run.
+            distinct: Fewest different tokens of a run: below it the run is trivial.
+        """
+        runs = self.runs[side]
+        flags = np.zeros(self.units[side], dtype=np.bool_)
+        flags[runs.unit[chosen[runs.row] & (runs.length >= least) & (runs.distinct >= distinct)]] = True
+        return flags
+
+
+def read_generations(table: ObservedTable) -> Generations:
+    """Return what the observation says; rows are the numbers of the generations.
+
+    Raises:
+        UnsupportedError: Nothing was generated.
+    """
+    if not table.record.items:
+        msg = "no generation was asked for"
+        raise UnsupportedError(msg, hint="Ask for unprompted, decaying or prompted generations.")
+    lists = ("lengths", "distinct", "unit", "documents", "common")
+    parts: dict[Side, list[list[NDArray[np.generic]]]] = {side: [] for side in SIDES}
+    start = 0
+    for shard in table.shards(*(f"{side}_{name}" for side in SIDES for name in lists)):
+        for side in SIDES:
+            columns = [cast("Ragged", shard[f"{side}_{name}"]) for name in lists]
+            rows = start + np.repeat(np.arange(len(columns[0])), columns[0].lengths)
+            parts[side].append([rows, *(column.values for column in columns)])
+        start += len(cast("Ragged", shard["member_lengths"]))
+    runs = {}
+    for side, some in parts.items():
+        joined = [np.concatenate([part[number] for part in some]) for number in range(6)]
+        row, length, distinct, unit, documents = (values.astype(np.int64) for values in joined[:5])
+        runs[side] = Runs(row, length, distinct, unit, documents, joined[5].astype(np.bool_))
+    groups = table.column("group").astype(np.int64)
+    prompts = table.column("prompt_cluster").astype(str)
+    return Generations(
+        kinds=table.column("kind"),
+        sides=table.column("side"),
+        clusters=np.where(prompts != "", prompts, np.char.add("generation ", groups.astype(str))).astype(object),
+        groups=groups,
+        tokens=table.column("tokens").astype(np.int64),
+        excerpts=table.column("excerpt"),
+        nearest=table.column("member_id"),
+        longest={side: table.column(f"{side}_longest").astype(np.int64) for side in SIDES},
+        covered={side: table.column(f"{side}_covered").astype(np.int64) for side in SIDES},
+        units={side: int(table.column(f"{side}_units")[0]) for side in SIDES},
+        runs=runs,
+    )
+
+
+class Excess(NamedTuple):
+    """Share of members' units that came out, beside the share of controls'."""
+
+    members: Estimate
+    controls: Estimate
+    excess: Estimate
+    p_value: float
+
+
+def unit_rate(flags: NDArray[np.bool_], level: float) -> Estimate:
+    """Return the share of units that are flagged; each unit is independent of the others."""
+    return rate(flags, _names(flags), level)
+
+
+def excess_of_units(
+    members: NDArray[np.bool_], controls: NDArray[np.bool_], level: float, rng: np.random.Generator
+) -> Excess:
+    """Return the shares of units that came out and their difference.
+
+    What was generated does not know which unit is a member. If the model does not know either, every division of all
+    units into members and controls was as likely, and Fisher's test is exact however the generations depend on each other.
+    """
+    sides = (members, _names(members), controls, _names(controls))
+    return Excess(
+        unit_rate(members, level), unit_rate(controls, level), excess_rate(*sides, level), excess_rate_p(*sides, rng)
+    )
+
+
+def _names(flags: NDArray[np.bool_]) -> NDArray[np.object_]:
+    return np.arange(len(flags)).astype(str).astype(object)
+
+
+def share_of_tokens(found: Generations, side: Side, chosen: NDArray[np.bool_], level: float) -> Estimate:
+    """Return the share of generated tokens that lie in listed matches, clustered by what they begin with."""
+    _, codes = np.unique(found.clusters[chosen].astype(str), return_inverse=True)
+    inside = np.bincount(codes, weights=found.covered[side][chosen])
+    total = np.bincount(codes, weights=found.tokens[chosen])
+    narrower = clustered_rate(inside, total, one_sided(level))
+    return estimate(clustered_rate(inside, total, level), "ratio", len(total), narrower)
+
+
+def draws_of_units(found: Generations, side: Side, least: int, distinct: int) -> NDArray[np.int64]:
+    """Return in how many generations each unit came out, shape [units]; windows of one passage are one draw."""
+    runs = found.runs[side]
+    kept = runs.where((runs.length >= least) & (runs.distinct >= distinct))
+    pairs = np.unique(np.column_stack([kept.row, kept.unit]), axis=0)
+    return np.bincount(pairs[:, 1], minlength=found.units[side]).astype(np.int64)
+
+
+def counted(interval: Interval, unit: str, n: int) -> Estimate:
+    """Return an interval of a count or mass as an estimate."""
+    return estimate(interval, unit, n)
+
+
+def confirmed_units(found: Generations, chosen: NDArray[np.bool_], least: int, distinct: int, *, persons: bool) -> int:
+    """Return at least how many persons had a text come out without doubt.
+
+    A run counts that is not trivial and stands in no control; and none does if such a run of a control stands in no
+    member, for then a match says nothing. Zero where records are not tied to persons.
+    """
+    if not persons:
+        return 0
+    sure = {}
+    for side in SIDES:
+        runs = found.runs[side]
+        kept = chosen[runs.row] & (runs.length >= least) & (runs.distinct >= distinct) & ~runs.common
+        sure[side] = len(np.unique(runs.unit[kept]))
+    return 0 if sure["control"] else max(sure["member"], sure["other"])
+
+
+def variety(found: Generations) -> Gate:
+    """Return the gate that the model said different things, so that something could come out."""
+    different = int(found.first.sum())
+    return Gate(
+        name="the generations differ",
+        held=different >= min(FEWEST_GROUPS, len(found)),
+        on_failure="inconclusive",
+        detail=f"{different:,} of {len(found):,} generations repeat no earlier one",
+    )
+
+
+def exhibits(found: Generations, chosen: NDArray[np.bool_], least: int, distinct: int) -> tuple[Exhibit, ...]:
+    """Return the longest runs from different members, masked."""
+    runs = found.runs["member"]
+    shown: list[Exhibit] = []
+    seen: set[int] = set()
+    kept = chosen[runs.row] & (runs.length >= least) & (runs.distinct >= distinct) & ~runs.common
+    for number in np.flatnonzero(kept)[np.argsort(-runs.length[kept], kind="stable")].tolist():
+        row = int(runs.row[number])
+        # The excerpt is of the generation's longest run.
+        if int(runs.unit[number]) in seen or int(runs.length[number]) < int(found.longest["member"][row]):
+            continue
+        seen.add(int(runs.unit[number]))
+        count = int(runs.documents[number])
+        stands = f"stands in {count:,} {'document' if count == 1 else 'documents'}, begun with {_beginning(found, row)}"
+        shown.append(Exhibit(record=str(found.nearest[row]), excerpt=str(found.excerpts[row]), note=stands))
+        if len(shown) == MOST_EXHIBITS:
+            break
+    return tuple(shown)
+
+
+def _beginning(found: Generations, row: int) -> str:
+    if found.kinds[row] != "prompted":
+        return "nothing"
+    return f"some tokens of a {str(found.sides[row])[:-1]}"
+
+
+def can_generate(facts: Facts) -> None:
+    """Refuse subjects whose model cannot generate or that have no controls.
+
+    Raises:
+        UnsupportedError: One of them is missing; the message says which.
+    """
+    if "samples-tokens" not in facts.subject.model.capabilities:
+        msg = "the model cannot be asked to generate by sampling"
+        raise UnsupportedError(msg, hint="Open the model itself, as a causal-lm.")
+    if facts.subject.controls is None:
+        msg = "what comes out is matched against members and controls, and the subject has no controls"
+        raise UnsupportedError(msg, hint="Name records held out at random before training as `controls`.")

@@ -1,0 +1,266 @@
+"""Open generations: what a model says by itself or after a few words, and how much of it stands in the training corpus.
+
+Each generation is matched at once against the members and against as many controls, and scored by what the membership
+scores of Carlini et al. (2021) need. Its text is kept apart; what is public says lengths, counts and scores.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
+from auditor.core.evidence import Column, Need
+from auditor.core.record import Record
+from auditor.observers.beginnings import Beginning, beginnings
+from auditor.observers.corpora import Corpus, Found, Side, compared_documents, corpus, match_columns, match_rows
+from auditor.observers.excerpt import masked
+from auditor.observers.near_copies import NearCopies
+from auditor.subjects.capability import SampleRequest, ScoreRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from auditor.subjects.capability import OpenModel
+
+WINDOW = 50
+"""Tokens of the sliding window of the fifth score."""
+TYPES = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "double": pa.float64(),
+    "list<int32>": pa.list_(pa.int32()),
+    "list<bool>": pa.list_(pa.bool_()),
+}
+
+
+class Parameters(Record):
+    """What is generated, and what it is matched against."""
+
+    unprompted: NonNegativeInt = 100
+    """Generations from the beginning, sampled among the top k."""
+    decaying: NonNegativeInt = 100
+    """Generations from the beginning whose temperature decays to 1: more varied."""
+    prompted: NonNegativeInt = 200
+    """Generations after some tokens of a record, half members and half controls."""
+    prompt: PositiveInt = 10
+    """Tokens of the record that such a generation begins with."""
+    tokens: PositiveInt = 128
+    """Tokens of each generation."""
+    top_k: PositiveInt = 40
+    """Tokens are drawn among the k likeliest."""
+    temperature: float = Field(default=10.0, gt=0.0)
+    """First temperature of those that decay."""
+    decay: PositiveInt = 20
+    """Tokens over which it decays to 1, in equal steps."""
+    documents: PositiveInt | None = None
+    """Most documents of each side that are matched against; null: as many as the smaller side has."""
+    least: PositiveInt = 50
+    """Fewest tokens of a match that is listed."""
+    references: tuple[str, ...] = ()
+    """Digests of the reference models that score what was said, too."""
+
+
+class OpenGenerationsObserver:
+    """Generates, matches and scores."""
+
+    name = "open-generations"
+    version = 1
+    shard_items = 64
+    parameters = Parameters
+
+    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
+        """Return one need for all that differ in their references alone."""
+        joined: dict[str, Need] = {}
+        for need in needs:
+            bare = _without_references(need)
+            have = Parameters.from_plain(joined.get(bare.identity(), bare).parameters).references
+            new = tuple(dict.fromkeys((*have, *Parameters.from_plain(need.parameters).references)))
+            whole = Parameters.from_plain(bare.parameters).model_copy(update={"references": new})
+            joined[bare.identity()] = bare.model_copy(update={"parameters": whole.plain()})
+        return list(joined.values())
+
+    def covers(self, joined: Need, need: Need) -> bool:
+        """Return whether they generate the same, and all references of the need are asked."""
+        have, asked = (Parameters.from_plain(one.parameters).references for one in (joined, need))
+        return _without_references(joined) == _without_references(need) and set(asked) <= set(have)
+
+    def columns(self, parameters: Parameters) -> tuple[Column, ...]:
+        """Return the columns it writes."""
+        mean = "Mean log-probability of the generated tokens"
+        references = tuple(
+            Column(name=f"reference_{number}", type="double", unit="nat", meaning=f"{mean} under a reference model.")
+            for number in range(len(parameters.references))
+        )
+        return (
+            Column(name="number", type="int32", unit="none", meaning="Number of the generation."),
+            Column(name="kind", type="string", unit="none", meaning="How it was generated."),
+            Column(name="side", type="string", unit="none", meaning="Side of the record that it begins with, if any."),
+            Column(name="prompt_id", type="string", unit="none", meaning="Id of that record."),
+            Column(name="prompt_cluster", type="string", unit="none", meaning="Person or document of that record."),
+            Column(name="tokens", type="int32", unit="tokens", meaning="Tokens generated."),
+            Column(name="group", type="int32", unit="none", meaning="Number of the first generation that it repeats."),
+            Column(name="logprob", type="double", unit="nat", meaning=f"{mean}."),
+            Column(name="window", type="double", unit="nat", meaning=f"The same in the likeliest {WINDOW} tokens."),
+            Column(name="lowercase", type="double", unit="nat", meaning=f"{mean} if written in lower case."),
+            Column(name="zlib_bytes", type="int32", unit="byte", meaning="Size of the text, compressed by zlib."),
+            *references,
+            *match_columns("member", parameters.least),
+            *match_columns("control", parameters.least),
+            *match_columns("other", parameters.least),
+            Column(
+                name="excerpt", type="string", unit="none", meaning="Masked: its longest run from a compared member."
+            ),
+            Column(name="generated", type="string", unit="none", meaning="What the model said.", restricted=True),
+        )
+
+    def items(self, need: Need, facts: Facts) -> int:
+        """Return the number of generations."""
+        asked = Parameters.from_plain(need.parameters)
+        compared_documents(facts, asked.documents)
+        return asked.unprompted + asked.decaying + 2 * (asked.prompted // 2)
+
+    def tokens(self, need: Need, facts: Facts) -> int:
+        """Return about how many tokens are generated and scored."""
+        asked = Parameters.from_plain(need.parameters)
+        return self.items(need, facts) * asked.tokens * (3 + len(asked.references))
+
+    def observe(self, need: Need, opened: OpenedSubject, part: Part) -> Shard:
+        """Generate one part."""
+        asked = Parameters.from_plain(need.parameters)
+        model = opened.model("subject")
+        rows = beginnings(range(part.start, part.stop), asked, opened, part.seed)
+        said = _said(rows, asked, model)
+        texts = [model.decode(ids.tolist()) for ids in said]
+        columns: dict[str, list[Any]] = {
+            "number": list(range(part.start, part.stop)),
+            "kind": [row.kind for row in rows],
+            "side": [row.side for row in rows],
+            "prompt_id": [row.record.id if row.record else "" for row in rows],
+            "prompt_cluster": [row.record.cluster if row.record else "" for row in rows],
+            "tokens": [len(ids) for ids in said],
+            "group": _groups(texts, opened, need, part),
+        }
+        columns |= _scored(rows, said, texts, model)
+        for number, digest in enumerate(asked.references):
+            reference = opened.model(_role_of(digest, opened.facts))
+            columns[f"reference_{number}"] = _alone(texts, reference)
+        sides: tuple[Side, ...] = ("member", "control", "other")
+        corpora: dict[Side, Corpus | None] = {side: corpus(opened, side, part.seed, asked.documents) for side in sides}
+        found: dict[Side, list[Found]] = {
+            side: held.match(said, asked.least) if held is not None else [] for side, held in corpora.items()
+        }
+        columns |= match_rows(found, corpora, said, asked.least)
+        columns["excerpt"] = [_excerpt(ids, row, model) for ids, row in zip(said, found["member"], strict=True)]
+        declared = [column for column in self.columns(asked) if not column.restricted]
+        public = pa.table({column.name: pa.array(columns[column.name], type=TYPES[column.type]) for column in declared})
+        restricted = pa.table({"generated": pa.array(texts, type=pa.string())})
+        passes = 3 + len(asked.references)
+        return Shard(public, restricted, calls=passes * len(rows), tokens=passes * sum(map(len, said)))
+
+
+def _without_references(need: Need) -> Need:
+    bare = Parameters.from_plain(need.parameters).model_copy(update={"references": ()})
+    return need.model_copy(update={"parameters": bare.plain()})
+
+
+def _role_of(digest: str, facts: Facts) -> str:
+    return f"reference-{[reference.digest for reference in facts.subject.references].index(digest)}"
+
+
+def _said(rows: Sequence[Beginning], asked: Parameters, model: OpenModel) -> list[NDArray[np.int32]]:
+    """Return what the model says after each beginning."""
+    steps = np.linspace(asked.temperature, 1.0, asked.decay + 1).tolist()
+    longest = max(len(row.prefix) for row in rows)
+    tokens = min(asked.tokens, model.context - longest)
+    said: list[NDArray[np.int32]] = [np.empty(0, dtype=np.int32)] * len(rows)
+    for decaying, temperatures in ((False, (1.0,)), (True, tuple(steps))):
+        some = [number for number, row in enumerate(rows) if (row.kind == "decaying") is decaying]
+        if some:
+            drawn = model.sample(
+                [rows[number].prefix for number in some],
+                [rows[number].seed for number in some],
+                SampleRequest(tokens, asked.top_k, temperatures),
+            )
+            for number, ids in zip(some, drawn, strict=True):
+                said[number] = ids
+    return said
+
+
+def _scored(
+    rows: Sequence[Beginning], said: Sequence[NDArray[np.int32]], texts: Sequence[str], model: OpenModel
+) -> dict[str, list[Any]]:
+    """Return what the scores need of the audited model: the text after its beginning, as it is and in lower case."""
+    prefixes = [row.prefix for row in rows]
+    plain = _after(prefixes, said, model)
+    lower = list(plain)
+    # A text without a capital letter is its own lower case.
+    changed = [number for number, text in enumerate(texts) if text != text.lower()]
+    lowered = model.encode([texts[number].lower() for number in changed])
+    cut = [ids[: model.context - len(prefixes[number])] for number, ids in zip(changed, lowered, strict=True)]
+    for number, scores in zip(changed, _after([prefixes[number] for number in changed], cut, model), strict=True):
+        lower[number] = scores
+    return {
+        "logprob": [_mean(scores) for scores in plain],
+        "window": [_best_window(scores) for scores in plain],
+        "lowercase": [_mean(scores) for scores in lower],
+        "zlib_bytes": [len(zlib.compress(text.encode())) for text in texts],
+    }
+
+
+def _after(
+    prefixes: Sequence[NDArray[np.int32]], said: Sequence[NDArray[np.int32]], model: OpenModel
+) -> list[NDArray[np.float64]]:
+    """Return the log-probability of each token after its beginning; beginnings of one length are scored together."""
+    scores: list[NDArray[np.float64]] = [np.empty(0)] * len(said)
+    for length in sorted({len(prefix) for prefix in prefixes}):
+        some = [number for number, prefix in enumerate(prefixes) if len(prefix) == length]
+        whole = [np.concatenate([prefixes[number], said[number]]).astype(np.int32) for number in some]
+        for number, found in zip(some, model.score(whole, ScoreRequest(first=length)), strict=True):
+            scores[number] = found.logprob.astype(np.float64)
+    return scores
+
+
+def _alone(texts: Sequence[str], reference: OpenModel) -> list[float]:
+    """Return the mean log-probability of each text under a reference, by itself and in the reference's own tokens."""
+    lead = np.array([] if reference.begin is None else [reference.begin], dtype=np.int32)
+    whole = [np.concatenate([lead, ids])[: reference.context].astype(np.int32) for ids in reference.encode(texts)]
+    return [_mean(found.logprob.astype(np.float64)) for found in reference.score(whole, ScoreRequest())]
+
+
+def _mean(scores: NDArray[np.float64]) -> float:
+    return float(scores.mean()) if len(scores) else 0.0
+
+
+def _best_window(scores: NDArray[np.float64]) -> float:
+    """Return the largest mean over `WINDOW` tokens one behind the other, over all where there are fewer."""
+    if len(scores) <= WINDOW:
+        return _mean(scores)
+    sums = np.concatenate([[0.0], np.cumsum(scores)])
+    return float((sums[WINDOW:] - sums[:-WINDOW]).max() / WINDOW)
+
+
+def _excerpt(ids: NDArray[np.int32], found: Found, model: OpenModel) -> str:
+    """Return the longest run that stands in a compared member, masked; empty where there is none."""
+    if not found.runs:
+        return ""
+    run = max(found.runs, key=lambda run: run.length)
+    return masked(model.decode(ids[run.start : run.start + run.length].tolist()), run.length)
+
+
+def _groups(texts: Sequence[str], opened: OpenedSubject, need: Need, part: Part) -> list[int]:
+    """Return for each text the number of the first that it repeats, those of earlier shards included."""
+    key = f"near copies {need.identity()} {part.seed}"
+    known = opened.remember(key, lambda: [NearCopies()])
+    if known[0].count != part.start:  # the run was taken up again
+        known[0] = NearCopies(part.earlier("generated").to_pylist())
+    return [known[0].add(text) for text in texts]
+
+
+OBSERVER = OpenGenerationsObserver()
