@@ -91,12 +91,19 @@ def point(members: Scored, controls: Scored, name: str, fpr: float, level: float
 
 
 def primary(
-    areas: dict[str, Estimate], points: dict[str, Point], p_value: float, alpha: float
+    areas: dict[str, Estimate], points: dict[str, Point], p_value: float, alpha: float, *, unequal: bool = False
 ) -> tuple[str, str, Estimate, Estimate, Estimate]:
     """Return the score, the statistic and its numbers that the outcome rests on.
 
     The score with the largest value is printed: its interval holds for all scores together, so the choice costs nothing.
     Where the controls carry no threshold, or the threshold shows nothing but the areas do, the area is the statistic.
+
+    Args:
+        areas: Area of each score.
+        points: Operating points, of the scores that have one.
+        p_value: p-value of the largest area.
+        alpha: Level of a signal.
+        unequal: Some intervals are wider than others at equal numbers, so that the largest area need not have the largest bound.
     """
     if points:
         best = max(points, key=lambda name: points[name][2].low)
@@ -106,6 +113,8 @@ def primary(
         if points[best][2].low > 0.0 or p_value > alpha:
             return (best, "excess_tpr", *points[best])
     best = max(areas, key=lambda name: areas[name].value)
+    if unequal and areas[best].low <= 0.5:
+        best = max(areas, key=lambda name: areas[name].bound)
     found = areas[best]
     return best, "excess_auc", found, chance(found), over_chance(found)
 

@@ -174,7 +174,7 @@ class DiffusionMembership:
         points: dict[str, Point] = {}
         if len(controls.ids) >= least_controls(parameters.fpr):
             points = {name: point(members, controls, name, parameters.fpr, family) for name in fixed}
-        best, statistic, found, control, excess = primary(areas, points, p_value, 1.0 - level)
+        best, statistic, found, control, excess = primary(areas, points, p_value, 1.0 - level, unequal=True)
         shown = f"area under the ROC curve {between(areas[best])}"
         if points and best in points:
             shown = (
