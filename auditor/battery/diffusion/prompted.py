@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from auditor.evidence.table import ObservedTable
 
 
+STEPS = 5_000
+"""Branches of one clique search: enough for a few hundred images, and a search that fails costs seconds, not hours."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prompted:
     """The captions of one side; every array has shape [captions] unless said otherwise."""
@@ -84,21 +88,36 @@ def read_prompted(table: ObservedTable, generations: int) -> Prompted:
     )
 
 
-def pair_distances(side: Prompted, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the distances of all pairs of images of some captions, shape [captions chosen x pairs]."""
-    return side.pairs[chosen].ravel()
+def clique_radii(side: Prompted, least: int) -> NDArray[np.float64]:
+    """Return the smallest distance within which `least` images of a caption all lie from each other, shape [captions].
 
+    The unit is the caption: a threshold on single pairs would be set by the few pairs of controls' images that agree by chance, or
+    because the model brings the same training image back whatever it is asked. A search that ends before it found a
+    clique counts as none, so a radius is never too small.
 
-def flag_groups(side: Prompted, edge: float, least: int) -> NDArray[np.bool_]:
-    """Return which captions have `least` images that all lie strictly nearer to each other than `edge`, shape [captions].
-
-    A search that ends before it found such a clique counts as none: a caption is never flagged on a guess.
+    Args:
+        side: The captions.
+        least: Images in the clique, 2 to the number of images of a caption.
     """
     generations = side.own.shape[1]
     rows, columns = np.tril_indices(generations, -1)
-    found = np.zeros(len(side.ids), dtype=np.bool_)
+    found = np.empty(len(side.ids))
     for caption, distances in enumerate(side.pairs):
-        adjacency = np.zeros((generations, generations), dtype=np.bool_)
-        adjacency[rows, columns] = distances < edge
-        found[caption] = len(largest_clique(adjacency | adjacency.T, least).vertices) >= least
+        ordered = np.unique(distances)
+        # A clique of `least` has at least so many pairs, and all pairs together are one.
+        low = int(
+            np.searchsorted(
+                ordered, np.partition(distances, least * (least - 1) // 2 - 1)[least * (least - 1) // 2 - 1]
+            )
+        )
+        high = len(ordered) - 1
+        while low < high:
+            middle = (low + high) // 2
+            adjacency = np.zeros((generations, generations), dtype=np.bool_)
+            adjacency[rows, columns] = distances <= ordered[middle]
+            if len(largest_clique(adjacency | adjacency.T, least, STEPS).vertices) >= least:
+                high = middle
+            else:
+                low = middle + 1
+        found[caption] = ordered[low]
     return found

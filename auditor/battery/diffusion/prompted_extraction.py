@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 
 from auditor.battery.diffusion.calibration import below, calibrating, reached_share
 from auditor.battery.diffusion.captions import require_captions
-from auditor.battery.diffusion.prompted import Prompted, flag_groups, pair_distances, read_prompted
+from auditor.battery.diffusion.prompted import Prompted, clique_radii, read_prompted
 from auditor.battery.estimates import between, copies_bins, excess_rate, excess_rate_p, rate
 from auditor.battery.language.discoverable_extraction import power_of_rates
 from auditor.core.evidence import Need
@@ -53,9 +53,7 @@ class Parameters(Record):
     tiles: PositiveInt = 4
     """Tiles along each side; the distance is the largest over the tiles."""
     share: float = Field(default=0.01, gt=0.0, lt=0.5)
-    """Share of calibrating controls whose image may lie nearer than the threshold for the image."""
-    pair_share: float = Field(default=0.01, gt=0.0, lt=0.5)
-    """Share of pairs of images of calibrating controls' captions that may lie nearer than the threshold for an edge."""
+    """Share of calibrating controls that may lie below each threshold: for the image, and for a clique."""
     clique: PositiveInt = Field(default=10, ge=2)
     """Images of 16 that must all be near each other; scaled to the number of images."""
     pictures: Literal["none", "masked", "full"] = "masked"
@@ -113,11 +111,12 @@ class PromptedExtraction:
             raise UnsupportedError(msg, hint=f"Supply at least {2 * FEWEST} controls with captions.")
         half = calibrating(controls.clusters, generator(measuring.seed, self.name, "calibration"))
         near = below(controls.nearest[half], parameters.share)
-        edge = below(pair_distances(controls, half), parameters.pair_share)
-        least = max(2, math.ceil(parameters.clique * parameters.generations / 16))
+        least = min(parameters.generations, max(2, math.ceil(parameters.clique * parameters.generations / 16)))
+        radii = clique_radii(controls, least)
+        edge = below(radii[half], parameters.share)
         held = controls.only(~half)
         extracted, other = members.nearest < near, held.nearest < near
-        flagged, other_flagged = (flag_groups(side, edge, least) for side in (members, held))
+        flagged, other_flagged = clique_radii(members, least) < edge, radii[~half] < edge
         found, control = rate(extracted, members.clusters, level), rate(other, held.clusters, level)
         sides = (extracted, members.clusters, other, held.clusters)
         p_value = excess_rate_p(*sides, generator(measuring.seed, self.name, "clusters"))
@@ -294,7 +293,7 @@ def _caveats(
     parameters: Parameters, members: Prompted, controls: Prompted, near: float, edge: float
 ) -> tuple[str, ...]:
     found = [
-        f"Thresholds come from this model's controls (image {near:.3f}, pair {edge:.3f}); distances of other audits are not comparable.",
+        f"Thresholds come from this model's controls (image {near:.3f}, clique {edge:.3f}); distances of other audits are not comparable.",
         f"{parameters.generations} images of each caption are made; the published search made 500.",
     ]
     if parameters.most_duplicated:
