@@ -490,3 +490,19 @@ def test_a_byte_order_mark_is_not_planted_behind(tmp_path: Path) -> None:
         plant(made(), data, tmp_path / f"out.{kind}")
         assert b"\xef\xbb\xbf" not in (tmp_path / f"out.{kind}").read_bytes()
         assert len(texts(tmp_path / f"out.{kind}", id="id")) == len(ROWS) + sum(expected_counts(made()).values())
+
+
+def test_a_saved_dataset_is_not_mistaken_for_a_folder_of_texts(tmp_path: Path) -> None:
+    """Text files beside its Arrow files would never be trained on."""
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    table = pa.Table.from_pylist(ROWS)
+    with (
+        pa.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as sink,
+        pa.ipc.new_stream(sink, table.schema) as out,
+    ):
+        out.write_table(table)
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
+    error = refused(lambda: plant(made(), folder, tmp_path / "out"))
+    assert "saved dataset" in error.message
+    assert not (tmp_path / "out").exists()
