@@ -32,10 +32,13 @@ class _Silent:
 
 
 class _Spoken:
-    """Prints one line per observation, and the time left now and then; tokens, or network passes, are the measure of work."""
+    """Prints one line per observation, and the time left now and then.
+
+    Tokens, or network passes, of the audited subject are the measure of work: those of the control subjects cost next to nothing.
+    """
 
     def __init__(self, plan: Plan) -> None:
-        self._left = sum(job.tokens for job in plan.jobs)
+        self._left = sum(_work(job, job.tokens) for job in plan.jobs)
         self._done = 0
         self._began = time.perf_counter()
         self._said = self._began
@@ -50,9 +53,9 @@ class _Spoken:
     def advance(self, job: Job, tokens: int) -> None:
         """Count the work, and every few seconds say how long the rest will take."""
         self._written += 1
-        self._done += tokens
+        self._done += _work(job, tokens)
         now = time.perf_counter()
-        if now - self._said > 5.0:
+        if self._done and now - self._said > 5.0:
             self._said = now
             speed = self._done / max(now - self._began, 1e-9)
             rest = max(self._left - self._done, 0) / max(speed, 1e-9)
@@ -62,6 +65,10 @@ class _Spoken:
     def end(self, job: Job, omission: Omission | None) -> None:
         """Say how the observation ended."""
         typer.echo(f"  {_name(job)}: {omission.message if omission else 'done'}", err=True)
+
+
+def _work(job: Job, tokens: int) -> int:
+    return tokens if job.observation.subject == "audited" else 0
 
 
 def _name(job: Job) -> str:
