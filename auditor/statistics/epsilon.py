@@ -286,7 +286,7 @@ def log_odds_above(guesses: Guesses, level: float = 0.95) -> float:
     Source:
         Clopper & Pearson (1934), Biometrika 26:404.
     """
-    _checked(guesses.made, guesses, 0.0, 0.0)
+    _checked(max(guesses.made, 1), guesses, 0.0, 0.0)
     made, right = guesses
     alpha = 1.0 - checked_level(level)
     if right == made:

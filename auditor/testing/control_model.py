@@ -205,11 +205,9 @@ class ControlModel:
         self, prefix: NDArray[np.int32], paths: Sequence[NDArray[np.int32]], tokens: NDArray[np.int32]
     ) -> NDArray[np.float64]:
         """Return log p of each token right after the prefix and each path, nat, shape [paths, tokens]."""
-        found = np.empty((len(paths), len(tokens)))
-        for number, path in enumerate(paths):
-            ids = np.concatenate([prefix[-CUE:], path])[-CUE:]
-            found[number] = self._log_probabilities(ids)[-1, tokens]
-        return np.minimum(found, 0.0)
+        said = [np.concatenate([prefix[-CUE:], path])[-CUE:].tolist() for path in paths]
+        rows = self._next_log_probabilities(said) if said else np.empty((0, WORDS))
+        return np.minimum(rows[:, tokens], 0.0)
 
 
 def _top_logprob(
