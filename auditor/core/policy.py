@@ -76,7 +76,7 @@ class Policy(Record):
     tests: tuple[TestEntry, ...] = Field(min_length=1)
     statements: tuple[Text, ...] = ()
     """Ids of the clauses that only a statement can answer."""
-    exhibits: Literal["none", "masked"] = "masked"
-    """How much of what the model gave back the report shows."""
+    exhibits: Literal["none", "masked", "full"] = "masked"
+    """How much of what the model gave back the report shows: nothing; texts masked and pictures pixelated; or pictures as they are."""
     valid_months: PositiveInt = 12
     """How long the report may be relied on."""

@@ -63,8 +63,14 @@ def measure_bundle(bundle: Bundle) -> tuple[tuple[Finding, ...], tuple[Instrumen
         )
     asked = [row.test for row in plan.side("audited").tests if row.omission is None]
     instrument = check_instrument(asked, measured["memorizer"], measured["innocent"])
+    if policy.exhibits == "none":
+        measured["audited"] = {name: _without_exhibits(found) for name, found in measured["audited"].items()}
     findings = judge(policy.tests, measured["audited"], instrument, confidence=plan.confidence)
     return findings, instrument
+
+
+def _without_exhibits(found: Measurement | Omission) -> Measurement | Omission:
+    return found if isinstance(found, Omission) else found.model_copy(update={"exhibits": ()})
 
 
 def assess_bundle(bundle: Bundle) -> Assessment:

@@ -45,14 +45,20 @@ class _Wanted:
     needs: Mapping[str, Need]
 
 
-def parameters_of(entry: TestEntry, test: MemorizationTest) -> Record:
+def parameters_of(entry: TestEntry, test: MemorizationTest, exhibits: str) -> Record:
     """Return the parameters of a test, defaults filled in.
+
+    Args:
+        entry: The test in the policy.
+        test: The test.
+        exhibits: How much the policy shows; a test that has pictures shows as much of them, unless its entry says otherwise.
 
     Raises:
         PolicyError: A parameter does not exist or has a value that does not fit.
     """
+    shown = {"pictures": exhibits} if "pictures" in test.parameters.model_fields else {}
     try:
-        return test.parameters.from_plain(entry.parameters)
+        return test.parameters.from_plain({**shown, **entry.parameters})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -94,7 +100,7 @@ def resolve(policy: Policy, sides: Mapping[SideLabel, Facts], sources: Sources) 
 
 
 def _resolve_side(policy: Policy, label: SideLabel, facts: Facts) -> tuple[tuple[PlannedTest, ...], dict[str, Job]]:
-    rows = [_want(entry, facts) for entry in policy.tests if entry.not_applicable is None]
+    rows = [_want(entry, facts, policy.exhibits) for entry in policy.tests if entry.not_applicable is None]
     wanted = [row for row in rows if isinstance(row, _Wanted)]
     joined, broken = _join([need for row in wanted for need in row.needs.values()])
     jobs: dict[str, Job] = {}
@@ -107,12 +113,12 @@ def _resolve_side(policy: Policy, label: SideLabel, facts: Facts) -> tuple[tuple
     return tuple(tests), jobs
 
 
-def _want(entry: TestEntry, facts: Facts) -> PlannedTest | _Wanted:
+def _want(entry: TestEntry, facts: Facts, exhibits: str) -> PlannedTest | _Wanted:
     loaded = load("tests", entry.test)
     if isinstance(loaded, Omission):
         return _omitted(entry.test, None, dict(entry.parameters), loaded)
     test: MemorizationTest = loaded
-    parameters = parameters_of(entry, test)
+    parameters = parameters_of(entry, test, exhibits)
     try:
         if test.modality != facts.subject.members.modality:
             msg = f"the test is about {test.modality}s, and the subject's records are {facts.subject.members.modality}s"

@@ -63,9 +63,15 @@ def test_committed_schemas_are_those_of_the_code():
 @pytest.mark.parametrize(
     ("schema", "paths"),
     [
-        ("policy", ["policies/edpb-28-2024.yaml"]),
+        (
+            "policy",
+            ["policies/edpb-28-2024.yaml", "policies/edpb-28-2024-images.yaml", "samples/faces-ddpm/policy.yaml"],
+        ),
         ("catalogue", ["policies/clauses/edpb-28-2024.yaml", "policies/clauses/gdpr.yaml"]),
-        ("subject-file", ["samples/notes-lm/subject.yaml", "samples/smollm2/subject.yaml"]),
+        (
+            "subject-file",
+            ["samples/notes-lm/subject.yaml", "samples/smollm2/subject.yaml", "samples/faces-ddpm/subject.yaml"],
+        ),
     ],
 )
 def test_shipped_files_fit_the_published_schemas(schema, paths):
@@ -74,6 +80,14 @@ def test_shipped_files_fit_the_published_schemas(schema, paths):
     )
     for path in paths:
         validator.validate(YAML(typ="safe").load((ROOT / path).read_text()))
+
+
+def test_the_image_sample_shows_its_pictures_and_is_else_judged_by_the_shipped_policy():
+    own = load_policy(str(ROOT / "samples/faces-ddpm/policy.yaml"), base=None, known_tests=KNOWN).policy
+    shipped = load_policy("edpb-28-2024-images", base=None, known_tests=KNOWN).policy
+    differing = {"id": shipped.id, "title": shipped.title, "exhibits": shipped.exhibits}
+    assert own.model_copy(update=differing) == shipped
+    assert own.exhibits == "full"
 
 
 def edited(tmp_path, before, after):
