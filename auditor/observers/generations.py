@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 GUIDANCE = 7.5
 """Guidance scale of captions where the policy names none: what pipelines of text-conditional models use by themselves."""
-SHOWN = 3
+SHOWN = 6
 """Pictures of one shard: of its nearest matches, each of another member."""
 
 

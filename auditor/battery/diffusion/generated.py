@@ -26,7 +26,7 @@ RULES: dict[Rule, str] = {
     "ratio": "normalised distance",
 }
 """What is held against a threshold, and how it is called."""
-BINS = 40
+BINS = 24
 
 
 @dataclass(frozen=True, slots=True)
