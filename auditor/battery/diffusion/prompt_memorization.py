@@ -96,7 +96,8 @@ class PromptMemorization:
             "layer": parameters.layer,
             "attention": "shows-attention" in capabilities,
         }
-        blind = {"records": parameters.records}
+        # Half of the records teach the blind classifiers, so twice as many are drawn where there are: no model is asked.
+        blind = {"records": None if parameters.records is None else 2 * parameters.records}
         return {
             "members": Need(observer="prompt-scores", dataset="members", parameters=asked),
             "controls": Need(observer="prompt-scores", dataset="controls", parameters=asked),
