@@ -253,11 +253,11 @@ def _figure(seen: Searched, budget: int) -> Figure:
     series = []
     for name, mine, role in sides:
         asked = np.sort(seen.asked[mine & seen.found])
-        reached = np.arange(1, len(asked) + 1) / int(mine.sum())
+        reached = np.arange(len(asked) + 1) / int(mine.sum())
         # Two points a step: the share before it and the share after it.
         x = (1.0, *(float(value) for value in np.repeat(asked, 2)), float(budget))
-        y = (0.0, *(float(value) for value in np.column_stack([reached - 1.0 / int(mine.sum()), reached]).ravel()))
-        series.append(Series(name=name, x=x, y=(*y, y[-1]), role="members" if role == "members" else "controls"))
+        y = tuple(float(value) for value in np.repeat(reached, 2))
+        series.append(Series(name=name, x=x, y=y, role="members" if role == "members" else "controls"))
     largest = float(seen.space.max())
     shares = [float(seen.found[mine].mean()) for _, mine, _ in sides]
     return Figure(
