@@ -95,8 +95,8 @@ class OpenGenerationsObserver:
         """Return the columns it writes."""
         mean = "Mean log-probability of the generated tokens"
         references = tuple(
-            Column(name=f"reference_{number}", type="double", unit="nat", meaning=f"{mean} under a reference model.")
-            for number in range(len(parameters.references))
+            Column(name=reference_column(digest), type="double", unit="nat", meaning=f"{mean} under a reference model.")
+            for digest in parameters.references
         )
         return (
             Column(name="number", type="int32", unit="none", meaning="Number of the generation."),
@@ -148,9 +148,9 @@ class OpenGenerationsObserver:
             "group": _groups(texts, opened, need, part),
         }
         columns |= _scored(rows, said, texts, model)
-        for number, digest in enumerate(asked.references):
+        for digest in asked.references:
             reference = opened.model(_role_of(digest, opened.facts))
-            columns[f"reference_{number}"] = _alone(texts, reference)
+            columns[reference_column(digest)] = _alone(texts, reference)
         sides: tuple[Side, ...] = ("member", "control", "other")
         corpora: dict[Side, Corpus | None] = {side: corpus(opened, side, part.seed, asked.documents) for side in sides}
         found: dict[Side, list[Found]] = {
@@ -163,6 +163,11 @@ class OpenGenerationsObserver:
         restricted = pa.table({"generated": pa.array(texts, type=pa.string())})
         passes = 3 + len(asked.references)
         return Shard(public, restricted, calls=passes * len(rows), tokens=passes * sum(map(len, said)))
+
+
+def reference_column(digest: str) -> str:
+    """Return the name of the column with what a reference model says of the texts."""
+    return f"reference_{digest[:12]}"
 
 
 def _without_references(need: Need) -> Need:

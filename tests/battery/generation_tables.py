@@ -1,70 +1,104 @@
-"""Evidence of extraction: from observers run on a subject in memory, or written down."""
+"""Observations of open generations in memory, with the columns they have on disk."""
 
 from __future__ import annotations
 
 import numpy as np
-from tables import MemoryTable, blind_table
+from tables import LISTS, MemoryTable
+
+from auditor.battery.language.extracted import SIDES
+
+LISTS.update(
+    {
+        f"{side}_{name}": np.bool_ if name == "common" else np.int32
+        for side in SIDES
+        for name in ("lengths", "distinct", "unit", "documents", "common")
+    }
+)
 
 
-def table_of(rows, name="0"):
-    """Rows of an observer as a table, columns as they are read back."""
-    columns = {}
-    for key, first in rows[0].items():
-        values = [row[key] for row in rows]
-        columns[key] = np.array(values, dtype=object if isinstance(first, str | bytes) else None)
-    return MemoryTable(columns, name=name)
+def generation_table(
+    runs,
+    units=(200, 200, 0),
+    *,
+    kinds=None,
+    sides=None,
+    clusters=None,
+    groups=None,
+    tokens=128,
+    scores=None,
+    cut=1 << 30,
+):
+    """Generations with their runs.
+
+    Args:
+        runs: For each generation, tuples of side, unit, length and perhaps distinct tokens and common.
+        units: Persons or documents of members, controls and other members.
+        scores: Columns of scores, where they are not all alike.
+    """
+    count = len(runs)
+    columns = {
+        "number": np.arange(count),
+        "kind": np.array(kinds if kinds is not None else ["top-k"] * count, dtype=object),
+        "side": np.array(sides if sides is not None else [""] * count, dtype=object),
+        "prompt_id": np.array([""] * count, dtype=object),
+        "prompt_cluster": np.array(clusters if clusters is not None else [""] * count, dtype=object),
+        "tokens": np.full(count, tokens),
+        "group": np.arange(count) if groups is None else np.asarray(groups),
+        "excerpt": np.array(
+            [f"T\u2588 {row}" if any(r[0] == "member" for r in runs[row]) else "" for row in range(count)], dtype=object
+        ),
+        "logprob": np.full(count, -2.0),
+        "window": np.full(count, -1.5),
+        "lowercase": np.full(count, -3.0),
+        "zlib_bytes": np.full(count, 300),
+    } | (scores or {})
+    for side, size in zip(SIDES, units, strict=True):
+        own = [
+            [
+                (*run[:3], run[3] if len(run) > 3 else 40, run[4] if len(run) > 4 else False)
+                for run in row
+                if run[0] == side
+            ]
+            for row in runs
+        ]
+        columns[f"{side}_units"] = np.full(count, size)
+        columns[f"{side}_longest"] = np.array([max((run[2] for run in row), default=5) for row in own])
+        columns[f"{side}_id"] = np.array(
+            [f"{side}-{max(row, key=lambda run: run[2])[1]}" if row else "" for row in own], dtype=object
+        )
+        columns[f"{side}_covered"] = np.array([min(tokens, sum(run[2] for run in row)) for row in own])
+        columns[f"{side}_lengths"] = [np.array([run[2] for run in row], dtype=np.int32) for row in own]
+        columns[f"{side}_distinct"] = [np.array([run[3] for run in row], dtype=np.int32) for row in own]
+        columns[f"{side}_unit"] = [np.array([run[1] for run in row], dtype=np.int32) for row in own]
+        columns[f"{side}_documents"] = [np.ones(len(row), dtype=np.int32) for row in own]
+        columns[f"{side}_common"] = [np.array([run[4] for run in row], dtype=bool) for row in own]
+    return MemoryTable(columns, cut)
 
 
-def real_table(apart=0.2, members=100, controls=100, copies=None, clusters=None, same=None, source=""):
-    """Real images that lie `apart` (or a list of distances, members first) from the other side."""
-    ids = np.array([f"m{i}" for i in range(members)] + [f"c{i}" for i in range(controls)], dtype=object)
-    distance = np.broadcast_to(np.asarray(apart, dtype=float), members + controls).copy()
+def floor_table(longest=(), controls=(), least=50):
+    """The floor: longest matches of members in controls and of controls in members."""
+    both = np.array([*longest, *controls], dtype=int)
     return MemoryTable(
         {
-            "id": ids,
-            "cluster": ids if clusters is None else np.array(clusters, dtype=object),
-            "member": np.arange(members + controls) < members,
-            "copies": np.ones(members + controls, dtype=np.int32) if copies is None else np.asarray(copies),
-            "source": np.full(members + controls, source, dtype=object),
-            "same_as": ids if same is None else np.array(same, dtype=object),
-            "distance": distance,
-            "tiled": distance * 1.5,
-            "ratio": distance * 4.0,
+            "id": np.array([f"r{n}" for n in range(len(both))], dtype=object),
+            "cluster": np.array([f"r{n}" for n in range(len(both))], dtype=object),
+            "member": np.array([True] * len(longest) + [False] * len(controls)),
+            "longest": both,
+            "covered": np.where(both >= least, both, 0),
         },
-        name="1",
+        name="f",
     )
 
 
-def made_table(nearest, to_members, to_controls, asked=None):
-    """Images with the positions of the nearest member and control, and how far those lie."""
-    member, control = (np.asarray(places) for places in nearest)
-    count = len(member)
-    m, c = np.asarray(to_members, dtype=float), np.asarray(to_controls, dtype=float)
-    columns = {"asked": np.full(count, "", dtype=object) if asked is None else np.array(asked, dtype=object)}
-    for side, places, distance in (("member", member, m), ("control", control, c)):
-        columns[f"{side}_id"] = np.array([f"{side[0]}{place}" for place in places], dtype=object)
-        columns[f"{side}_distance"] = distance
-        columns[f"{side}_tiled"] = distance * 1.5
-        columns[f"{side}_ratio"] = distance * 4.0
-    columns["picture"] = np.array([b"png%d" % row for row in range(count)], dtype=object)
-    return MemoryTable(columns, name="2")
-
-
-def copies_table(exact, near=None):
-    """How often each member's picture and its like stand among the members."""
-    exact = np.asarray(exact)
-    return MemoryTable(
-        {
-            "id": np.array([f"m{i}" for i in range(len(exact))], dtype=object),
-            "member": np.ones(len(exact), dtype=bool),
-            "exact_copies": exact,
-            "near_copies": exact if near is None else np.asarray(near),
-        },
-        name="3",
-    )
-
-
-def blind(rng, members=100, controls=100):
-    member = np.arange(members + controls) < members
-    names = np.array([f"r{i}" for i in range(members + controls)], dtype=object)
-    return blind_table(rng, member, names, ("pixels", "surface", "captions"))
+def innocent_runs(rng, documents=400, generations=200, often=0.3):
+    """Generations that copy some documents more than others, whichever side these are on."""
+    side = rng.permutation(documents) < documents // 2
+    number = np.where(side, np.cumsum(side) - 1, np.cumsum(~side) - 1)
+    popular = rng.dirichlet(np.full(documents, 0.05))
+    runs = []
+    for _ in range(generations):
+        copied = sorted(set(rng.choice(documents, size=2, p=popular).tolist())) if rng.random() < often else []
+        sides = ["member" if side[document] else "control" for document in copied]
+        lengths = rng.integers(50, 120, size=len(copied)).tolist()
+        runs.append(list(zip(sides, number[copied].tolist(), lengths, strict=True)))
+    return runs

@@ -24,6 +24,7 @@ from auditor.battery.language.generating import (
     GenerationParameters,
     forecast_units,
     generation_need,
+    not_drawn_at_random,
     power_of_units,
 )
 from auditor.core.evidence import Need
@@ -119,7 +120,7 @@ class CorpusMatch:
             strata=tuple(_strata(parameters, found, evidence["floor"], level)),
             figures=(_lengths_figure(found, evidence["floor"], level),),
             exhibits=exhibits(found, every, least, distinct),
-            caveats=_caveats(found, parameters),
+            caveats=(*_caveats(found, parameters), *not_drawn_at_random(measuring.facts)),
             method=(
                 f"The model generates from its beginning and after {parameters.prompt} tokens of members and of controls, "
                 f"sampling among the {parameters.top_k} likeliest tokens. A document came out if {least} of its tokens in "

@@ -73,3 +73,10 @@ def power_of_units(members: int, controls: int, level: float) -> Power:
     power = power_of_rates(members, controls, level)
     said = f"{power.statement} More generations bring out more: this holds for those that were made."
     return power.model_copy(update={"statement": said})
+
+
+def not_drawn_at_random(facts: Facts) -> tuple[str, ...]:
+    """Return the caveat of controls that were not declared as drawn at random, if it holds."""
+    if facts.subject.controls_drawn == "at-random-before-training":
+        return ()
+    return ("The controls were not declared as drawn at random before training.",)
