@@ -13,6 +13,7 @@ from auditor.contract.protocol import Observer
 from auditor.core.evidence import Need
 from auditor.observers.continuations import OBSERVER
 from auditor.observers.token_scores import OBSERVER as SCORES
+from auditor.statistics.text_similarity import bleu, common_run, edit_distance, rouge_l
 from auditor.subjects.data import DataRecord
 
 if TYPE_CHECKING:
@@ -105,3 +106,35 @@ def test_what_does_not_fit_the_context_is_not_eligible(model: CausalLM) -> None:
     for suffix, eligible in ((longest - 6, True), (longest - 5, False)):
         (row,) = rows(OBSERVER, need(prefix=6, suffix=suffix), opened(model, records))
         assert row["eligible"] == eligible
+
+
+def test_nearness_is_that_of_what_is_withheld(spelled: Any, records: list[DataRecord]) -> None:
+    held = opened(spelled, records)
+    found = rows(OBSERVER, need(prefix=6, suffix=8, generate=30), held)
+    texts = {record.id: record for record in records}
+    fits = [row for row in found if row["eligible"]]
+    for row in found:
+        said, true = row["continuation"].split(), row["suffix"].split()
+        assert (row["cluster"], row["copies"]) == (texts[row["id"]].cluster, texts[row["id"]].copies)
+        if not row["eligible"]:
+            assert (row["distance"], row["chance"], row["run"], row["distinct"]) == (-1, -1, 0, 0)
+            continue
+        assert row["distance"] == edit_distance(true, said)
+        assert (row["distance"] == 0) == row["equal"]
+        assert row["run"] == common_run(true, said) >= row["agree"]
+        assert row["bleu"] == pytest.approx(bleu(true, said))
+        assert row["rouge"] == pytest.approx(rouge_l(true, said).f)
+        assert row["distinct"] == len(set(true))
+        assert row["chance"] in {edit_distance(other["suffix"].split(), said) for other in fits if other is not row}
+        assert row["excerpt"] == ""
+    assert any(row["equal"] for row in fits)
+    assert any(0 < row["distance"] < 8 for row in fits)
+
+
+def test_needs_that_continue_alike_are_one_observation() -> None:
+    few, many, other = need(records=10, generate=2), need(records=None, generate=30), need(suffix=9)
+    joined = OBSERVER.join([few, many, other])
+    assert [whole.parameters.get("generate", 32) for whole in joined] == [30, 32]
+    for one in (few, many, other):
+        assert sum(OBSERVER.covers(whole, one) for whole in joined) == 1
+    assert not OBSERVER.covers(few, many)
