@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generation_tables import blind, copies_table, made_table, real_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matching_tables import blind, copies_table, made_table, real_table
 from scipy.stats import binomtest, fisher_exact
 from tables import measuring
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generation_tables import blind, table_of
+from matching_tables import blind, table_of
 from tables import measuring
 
 from auditor.battery.diffusion.duplication import TEST as DUPLICATION
