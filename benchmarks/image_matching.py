@@ -4,7 +4,8 @@ python benchmarks/image_matching.py [--quick] [--pairs 1] [--threads 2] [--neigh
 
 The images are made, not downloaded: each is a Gaussian field whose amplitude falls with frequency such that 128 principal directions hold as
 much of the variance (93 %) as of 20,000 random crops of the photographs that scikit-image carries, quantised to bytes; a tenth of the
-queries are references with noise, as memorized images are. `--noise` takes white noise instead: the case where no projection helps.
+queries are references with noise, as memorized images are. `--noise` takes white noise instead: the case where no projection helps. Times are of the processor: a shared machine must not decide. The plain way keeps
+the k least distances in float32, so that of two that differ in the eighth digit it may name the farther.
 """
 
 from __future__ import annotations
@@ -76,22 +77,23 @@ def main() -> None:
     ratios = []
     with threadpool_limits(asked.threads):
         for pair in range(asked.pairs):
-            took = {}
+            took, found = {}, {}
             sides = {"ours": nearest} if asked.ours else {"ours": nearest, "plain": plain}
             for name in sorted(sides, reverse=bool(pair % 2)):
-                began = time.perf_counter()
-                found = sides[name](queries, references, asked.neighbours)
-                took[name] = (time.perf_counter() - began, found)
-                print(f"{name}: {took[name][0]:.2f} s for {count:,} queries, {members:,} references")
+                began, clock = time.process_time(), time.perf_counter()
+                found[name] = sides[name](queries, references, asked.neighbours)
+                took[name] = time.process_time() - began
+                wall = time.perf_counter() - clock
+                print(
+                    f"{name}: {took[name]:.1f} s of processor, {wall:.1f} s by the clock: {count:,} queries, {members:,} references"
+                )
             if not asked.ours:
-                same = took["ours"][1][1] == took["plain"][1][1]
-                apart = np.abs(took["ours"][1][0] - took["plain"][1][0]).max()
-                print(f"other index in {np.count_nonzero(~same)} of {same.size}, distances at most {apart:.2e} apart")
-                ratios.append(took["plain"][0] / took["ours"][0])
+                other = np.count_nonzero(found["ours"][1] != found["plain"][1])
+                apart = np.abs(found["ours"][0] - found["plain"][0]).max()
+                print(f"other index in {other} of {found['ours'][1].size}, distances at most {apart:.1e} apart")
+                ratios.append(took["plain"] / took["ours"])
     if ratios:
-        print(
-            f"{statistics.median(ratios):.2f} times faster than plain multiplication (target: 10,000 x 50,000 in 20 s)"
-        )
+        print(f"{statistics.median(ratios):.2f} times less processor time than plain multiplication")
 
 
 if __name__ == "__main__":
