@@ -28,7 +28,7 @@ TOKENS_PER_EXPANSION = 6
 """Guess for the plan, before anything is tokenised."""
 Place = tuple[tuple[int, ...], Tokens]
 """A place in the space of secrets: the symbols that are complete, and the tokens of the next one so far."""
-BATCH = 64
+BATCH = 256
 """Prefixes whose next tokens are asked together."""
 
 

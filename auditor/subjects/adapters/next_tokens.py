@@ -12,9 +12,11 @@ from auditor.errors import SubjectError
 from auditor.subjects.adapters.batching import batches, halving
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    _Head = Callable[[torch.Tensor], torch.Tensor]
 
 
 class _Opened(Protocol):
@@ -26,6 +28,8 @@ class _Opened(Protocol):
     def _check(self, sequences: Sequence[NDArray[np.int32]]) -> None: ...
     def _padded(self, sequences: Sequence[NDArray[np.int32]]) -> torch.Tensor: ...
     def _last_logits(self, ids: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]: ...  # noqa: ANN401
+    def _after(self, cache: Any, ids: torch.Tensor) -> tuple[torch.Tensor, _Head]: ...  # noqa: ANN401
+    def _states(self, ids: torch.Tensor, window: torch.Tensor) -> tuple[torch.Tensor, _Head]: ...
     def _tokens_at_once(self, first: int) -> int: ...
     def _cached_at_once(self, prefix: int, tokens: int) -> int: ...
     def _after_paths(
@@ -62,18 +66,20 @@ class NextTokens:
             start = self._padded([prefix])
             first, cache = self._last_logits(start, None)
 
+        def fill(some: list[int], logits: torch.Tensor) -> None:
+            own = logits[:, wanted] - logits.logsumexp(dim=1, keepdim=True)
+            found[some] = own.clamp(max=0.0).double().cpu().numpy()
+
         def work(some: list[int]) -> None:
             with torch.inference_mode():
-                logits = self._after_paths(start, cache, [paths[row] for row in some]) if lengths[some[0]] else first
-                own = logits[:, wanted] - logits.logsumexp(dim=1, keepdim=True)
-                found[some] = own.clamp(max=0.0).double().cpu().numpy()
+                fill(some, self._after_paths(start, cache, [paths[row] for row in some]))
 
+        rows = sorted((row for row, length in enumerate(lengths) if length), key=lambda row: -lengths[row])
+        if len(rows) < len(paths):
+            fill([row for row, length in enumerate(lengths) if not length], first)
         cached = self._cached_at_once(len(prefix), longest) // (len(prefix) + longest) * max(longest, 1)
-        at_once = min(cached, self._tokens_at_once(1))
-        for length in sorted(set(lengths)):  # paths of one length need no padding
-            rows = [row for row, own in enumerate(lengths) if own == length]
-            for batch in batches(rows, [max(length, 1)] * len(paths), at_once):
-                halving(batch, work)
+        for batch in batches(rows, lengths, min(cached, self._tokens_at_once(1))):
+            halving(batch, work)
         if not np.isfinite(found).all():
             msg = "the model gives NaN or infinity instead of probabilities"
             raise SubjectError(msg, hint="Is the checkpoint whole, and made for this precision? Try dtype: float32.")
@@ -85,11 +91,17 @@ class NextTokens:
         cache: Any,  # noqa: ANN401
         paths: Sequence[NDArray[np.int32]],
     ) -> torch.Tensor:
-        """Return the float32 logits after the start and each path, shape [paths, vocabulary]."""
+        """Return the float32 logits after the start and each path, shape [paths, vocabulary].
+
+        Paths are padded on the right, where a causal model does not look.
+        """
         ids = self._padded(paths)
+        last = torch.tensor([len(path) - 1 for path in paths], device=self._device)
         if hasattr(cache, "batch_repeat_interleave"):
             held = copy.deepcopy(cache)
             held.batch_repeat_interleave(len(paths))
-            return self._last_logits(ids, held)[0]
-        # A model whose memory of a beginning cannot be shared reads everything again.
-        return self._last_logits(torch.cat([start.expand(len(paths), -1), ids], dim=1), None)[0]
+            states, head = self._after(held, ids)
+        else:  # a model whose memory of a beginning cannot be shared reads everything again
+            whole = torch.cat([start.expand(len(paths), -1), ids], dim=1)
+            states, head = self._states(whole, torch.arange(start.shape[1], whole.shape[1], device=self._device))
+        return head(states[torch.arange(len(paths), device=self._device), last]).float()
