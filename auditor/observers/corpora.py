@@ -171,13 +171,19 @@ def match_columns(side: Side, least: int) -> tuple[Column, ...]:
     words = {"member": "compared members", "control": "controls", "other": "other members"}[side]
     runs = f"maximal runs of {least} tokens or more that do not overlap"
     return (
-        Column(name=f"{side}_units", type="int32", unit="units", meaning=f"Persons or documents among the {words}."),
+        Column(name=f"{side}_records", type="int32", unit="records", meaning=f"Number of {words}."),
+        Column(name=f"{side}_units", type="int32", unit="units", meaning="Persons or documents they belong to."),
         Column(name=f"{side}_longest", type="int32", unit="tokens", meaning=f"Longest match in the {words}."),
         Column(name=f"{side}_id", type="string", unit="none", meaning="Id of a document that holds it."),
         Column(name=f"{side}_covered", type="int32", unit="tokens", meaning=f"Tokens in matches of {least} or more."),
         Column(name=f"{side}_lengths", type="list<int32>", unit="tokens", meaning=f"Lengths of {runs}."),
         Column(name=f"{side}_distinct", type="list<int32>", unit="tokens", meaning="Different tokens in each run."),
-        Column(name=f"{side}_unit", type="list<int32>", unit="none", meaning="Number of the unit each run is from."),
+        Column(
+            name=f"{side}_record", type="list<int32>", unit="none", meaning="Number of the record each run is from."
+        ),
+        Column(
+            name=f"{side}_unit", type="list<int32>", unit="none", meaning="Number of the person or document it is of."
+        ),
         Column(name=f"{side}_documents", type="list<int32>", unit="none", meaning="Documents each run stands in."),
         Column(
             name=f"{side}_common", type="list<bool>", unit="none", meaning="Each run stands on the other side, too."
@@ -208,15 +214,17 @@ def _values(
     row: Found | None, across: Found, own: Corpus | None, query: NDArray[np.int32], least: int
 ) -> dict[str, object]:
     if row is None or own is None:
-        none: dict[str, object] = dict.fromkeys(("lengths", "distinct", "unit", "documents", "common"), ())
-        return {"units": 0, "longest": 0, "id": "", "covered": 0, **none}
+        none: dict[str, object] = dict.fromkeys(("lengths", "distinct", "record", "unit", "documents", "common"), ())
+        return {"records": 0, "units": 0, "longest": 0, "id": "", "covered": 0, **none}
     return {
+        "records": len(own.ids),
         "units": len(own.names),
         "longest": int(row.length.max(initial=0)),
         "id": "" if row.nearest < 0 else str(own.ids[row.nearest]),
         "covered": covered(row.length, least),
         "lengths": [run.length for run in row.runs],
         "distinct": [len(np.unique(query[run.start : run.start + run.length])) for run in row.runs],
+        "record": row.document,
         "unit": [int(own.units[document]) for document in row.document],
         "documents": row.documents,
         "common": [int(across.length[run.start]) >= run.length for run in row.runs],

@@ -11,7 +11,7 @@ LISTS.update(
     {
         f"{side}_{name}": np.bool_ if name == "common" else np.int32
         for side in SIDES
-        for name in ("lengths", "distinct", "unit", "documents", "common")
+        for name in ("lengths", "distinct", "record", "unit", "documents", "common")
     }
 )
 
@@ -61,6 +61,7 @@ def generation_table(
             ]
             for row in runs
         ]
+        columns[f"{side}_records"] = np.full(count, size)
         columns[f"{side}_units"] = np.full(count, size)
         columns[f"{side}_longest"] = np.array([max((run[2] for run in row), default=5) for row in own])
         columns[f"{side}_id"] = np.array(
@@ -69,22 +70,26 @@ def generation_table(
         columns[f"{side}_covered"] = np.array([min(tokens, sum(run[2] for run in row)) for row in own])
         columns[f"{side}_lengths"] = [np.array([run[2] for run in row], dtype=np.int32) for row in own]
         columns[f"{side}_distinct"] = [np.array([run[3] for run in row], dtype=np.int32) for row in own]
+        columns[f"{side}_record"] = [np.array([run[1] for run in row], dtype=np.int32) for row in own]
         columns[f"{side}_unit"] = [np.array([run[1] for run in row], dtype=np.int32) for row in own]
         columns[f"{side}_documents"] = [np.ones(len(row), dtype=np.int32) for row in own]
         columns[f"{side}_common"] = [np.array([run[4] for run in row], dtype=bool) for row in own]
     return MemoryTable(columns, cut)
 
 
-def floor_table(longest=(), controls=(), least=50):
-    """The floor: longest matches of members in controls and of controls in members."""
-    both = np.array([*longest, *controls], dtype=int)
+def floor_table(members=200, controls=200, longest=(), held_out=(), clusters=None):
+    """The listing of compared records, and the longest matches of the first of each side on the other."""
+    sides = [("m", members, list(longest) or [5]), ("c", controls, list(held_out) or [5])]
+    ids = [f"{side}{number}" for side, count, _ in sides for number in range(count)]
+    found = np.concatenate([[*own, *([0] * (count - len(own)))] for _, count, own in sides]).astype(int)
+    matched = np.concatenate([np.arange(count) < len(own) for _, count, own in sides])
     return MemoryTable(
         {
-            "id": np.array([f"r{n}" for n in range(len(both))], dtype=object),
-            "cluster": np.array([f"r{n}" for n in range(len(both))], dtype=object),
-            "member": np.array([True] * len(longest) + [False] * len(controls)),
-            "longest": both,
-            "covered": np.where(both >= least, both, 0),
+            "id": np.array(ids, dtype=object),
+            "cluster": np.array(ids if clusters is None else clusters, dtype=object),
+            "member": np.array([True] * members + [False] * controls),
+            "matched": matched,
+            "longest": found,
         },
         name="f",
     )

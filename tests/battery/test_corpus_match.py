@@ -13,16 +13,18 @@ from auditor.battery.language.corpus_match import TEST as MATCH
 from auditor.battery.language.extracted import read_generations
 from auditor.battery.language.open_generation import TEST as OPEN
 from auditor.battery.language.open_generation import membership_scores, top_ranked
-from auditor.errors import UnsupportedError
+from auditor.errors import IntegrityError, UnsupportedError
 from auditor.statistics.richness import chao1, unseen_mass
 
-FLOOR = floor_table([5] * 40, [5] * 40)
 BOTH = pytest.mark.parametrize("test", [MATCH, OPEN], ids=lambda test: test.name)
 
 
-def measured(test, table, floor=FLOOR, **facts):
+def measured(test, table, floor=None, **facts):
     parameters = {name: facts.pop(name) for name in list(facts) if name in test.parameters.model_fields}
-    evidence = {"generations": table} | ({"floor": floor} if test is MATCH else {})
+    if floor is None:
+        sizes = [int(table.columns[f"{side}_records"][0]) for side in ("member", "control")]
+        floor = floor_table(*sizes)
+    evidence = {"generations": table, "floor" if test is MATCH else "listing": floor}
     return test.measure(test.parameters(**parameters), evidence, measuring(**facts))
 
 
@@ -46,7 +48,7 @@ def test_documents_are_counted_and_compared_by_fishers_test(test):
     assert found.p_value == pytest.approx(fisher_exact([[30, 170], [0, 200]], alternative="greater")[1])
     assert found.excess.low > 0.0
     assert fires(found)
-    assert "30 of 200 members' documents" in found.answer
+    assert "30 of 200 members" in found.answer
 
 
 @BOTH
@@ -157,7 +159,7 @@ def test_members_beyond_the_compared_are_reported_apart():
 
 
 def test_the_floor_stands_beside_it():
-    found = measured(MATCH, generation_table([[]] * 30), floor_table([60, 5, 5, 5], [70, 55, 5, 5]))
+    found = measured(MATCH, generation_table([[]] * 30), floor_table(longest=[60, 5, 5, 5], held_out=[70, 55, 5, 5]))
     floor = stratum(found, "held-out texts")
     assert (floor.estimate.value, floor.control.value) == (0.5, 0.25)
     assert [series.role for series in found.figures[0].series] == ["members", "controls", "reference"]
@@ -277,3 +279,42 @@ def test_who_cannot_be_asked_is_told_why(test):
     object.__setattr__(facts, "subject", able)
     with pytest.raises(UnsupportedError, match="no controls"):
         test.needs(test.parameters(), facts)
+
+
+@BOTH
+def test_records_of_one_person_are_not_independent(test):
+    runs = [[("member", number, 60)] for number in range(12)] + [[]] * 28
+    single = (
+        measured(test, generation_table(runs, units=(40, 40, 0)), top=100)
+        if test is OPEN
+        else measured(test, generation_table(runs, units=(40, 40, 0)))
+    )
+    clusters = [f"m{number // 12}" for number in range(40)] + [f"c{number // 12}" for number in range(40)]
+    found = measured(test, generation_table(runs, units=(40, 40, 0)), floor_table(40, 40, clusters=clusters))
+    assert found.estimate.value == single.estimate.value
+    assert found.estimate.n == 4
+    assert found.excess.low < single.excess.low
+    assert found.p_value > 0.2 or test is OPEN
+
+
+def test_a_sampled_side_with_smaller_clusters_raises_no_alarm():
+    """Controls of which every second record is left out: clusters came out less often, records as often."""
+    alarms = []
+    for seed in range(200):
+        rng = np.random.default_rng([6, seed])
+        out = np.repeat(rng.random(150) < 0.15, 4)  # whole documents come out or none of it
+        members, controls = out[:200], out[200:][::2]
+        clusters = [f"m{number // 4}" for number in range(200)] + [f"c{number // 2}" for number in range(200)]
+        runs = [
+            [(side, int(number), 60)]
+            for side, flags in (("member", members), ("control", controls))
+            for number in np.flatnonzero(flags)
+        ]
+        found = measured(MATCH, generation_table(runs + [[]] * 20), floor_table(clusters=clusters))
+        alarms.append(found.p_value <= 0.05 and found.excess.low > 0.0)
+    assert np.mean(alarms) <= 0.06
+
+
+def test_a_listing_of_other_records_is_refused():
+    with pytest.raises(IntegrityError, match="listed"):
+        measured(MATCH, copying(), floor_table(199, 200))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from opened import check_columns, opened, rows
+from opened import SEED, check_columns, opened, rows
 
 from auditor.core.evidence import Need
+from auditor.observers.corpora import corpus
 from auditor.observers.corpus_matches import OBSERVER
 from auditor.subjects.data import DataRecord
 from auditor.testing.control_model import ControlModel, speak, vocabulary
@@ -58,7 +59,17 @@ def test_every_text_is_matched_against_the_other_side():
 
 def test_sides_are_of_equal_size_and_texts_are_cut():
     found = rows(OBSERVER, need(records=5, tokens=30), held(12, 8))
-    assert sum(row["member"] for row in found) == 5
-    assert len(found) == 10
-    assert {row["tokens"] for row in found} == {30}
+    assert [sum(row["member"] is side for row in found) for side in (True, False)] == [8, 8]
+    assert [sum(row["matched"] and row["member"] is side for row in found) for side in (True, False)] == [5, 5]
+    assert {row["tokens"] for row in found if row["matched"]} == {30}
+    assert {(row["tokens"], row["longest"], row["match"]) for row in found if not row["matched"]} == {(0, 0, "")}
     assert OBSERVER.items(need(), held(12, 8).facts) == 16
+    assert OBSERVER.items(need(documents=3), held(12, 8).facts) == 6
+
+
+def test_the_listing_is_in_the_order_of_the_index():
+    one = held(30, 8)
+    listed = [row for row in rows(OBSERVER, need(), one, size=5) if row["member"]]
+    index = corpus(one, "member", SEED)
+    assert [row["id"] for row in listed] == index.ids.tolist()
+    assert [row["cluster"] for row in listed] == index.names[index.units].tolist()

@@ -9,25 +9,26 @@ import numpy as np
 from auditor.battery.estimates import between, rate
 from auditor.battery.language.extracted import (
     Generations,
+    Listing,
     can_generate,
     confirmed_units,
     counted,
-    draws_of_units,
-    excess_of_units,
+    draws_of_records,
     exhibits,
+    others_rate,
     read_generations,
+    read_listing,
     share_of_tokens,
-    unit_rate,
     variety,
 )
 from auditor.battery.language.generating import (
     GenerationParameters,
     forecast_units,
     generation_need,
+    listing_need,
     not_drawn_at_random,
     power_of_units,
 )
-from auditor.core.evidence import Need
 from auditor.core.finding import Figure, Measurement, Power, Series, Stratum
 from auditor.core.seeds import generator
 from auditor.statistics.interval import clopper_pearson
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from auditor.contract.protocol import Access, Facts, Measuring
+    from auditor.core.evidence import Need
     from auditor.core.subject import Modality
     from auditor.evidence.table import ObservedTable
 
@@ -74,10 +76,9 @@ class CorpusMatch:
     def needs(self, parameters: Parameters, facts: Facts) -> dict[str, Need]:
         """Return open generations, and how much held-out text stands in the corpus."""
         can_generate(facts)
-        floor = {"tokens": parameters.tokens, "least": parameters.match, "documents": parameters.documents}
         return {
             "generations": generation_need(parameters),
-            "floor": Need(observer="corpus-matches", dataset="members+controls", parameters=floor),
+            "floor": listing_need(parameters),
         }
 
     def forecast(self, parameters: Parameters, facts: Facts) -> Power:
@@ -94,9 +95,9 @@ class CorpusMatch:
         least, distinct = parameters.match, parameters.distinct
         came = found.extracted("member", every, least, distinct)
         chance = found.extracted("control", every, least, distinct)
-        result = excess_of_units(came, chance, level, generator(measuring.seed, self.name, "clusters"))
+        listing = read_listing(evidence["floor"], found)
+        result = listing.excess(came, chance, level, generator(measuring.seed, self.name, "clusters"))
         persons = measuring.facts.subject.members.clustered_by == "person"
-        units = "persons" if persons else "documents"
         return Measurement(
             test=self.name,
             test_version=self.version,
@@ -105,8 +106,8 @@ class CorpusMatch:
             question=self.question,
             answer=(
                 f"In {len(found):,} generations of {int(np.median(found.tokens)):,} tokens runs of {least} or more came "
-                f"out of {int(came.sum()):,} of {len(came):,} members' {units}: {between(result.members)}, against "
-                f"{between(result.controls)} of {len(chance):,} of controls."
+                f"out of {int(came.sum()):,} of {len(came):,} members: {between(result.members)}, against "
+                f"{between(result.controls)} of {len(chance):,} controls."
             ),
             estimate=result.members,
             control=result.controls,
@@ -116,8 +117,8 @@ class CorpusMatch:
             members=len(came),
             controls=len(chance),
             gates=(variety(found),),
-            power=power_of_units(len(came), len(chance), level),
-            strata=tuple(_strata(parameters, found, evidence["floor"], level)),
+            power=power_of_units(result.members.n, result.controls.n, level),
+            strata=tuple(_strata(parameters, found, listing, evidence["floor"], level)),
             figures=(_lengths_figure(found, evidence["floor"], level),),
             exhibits=exhibits(found, every, least, distinct),
             caveats=(*_caveats(found, parameters), *not_drawn_at_random(measuring.facts)),
@@ -125,8 +126,8 @@ class CorpusMatch:
                 f"The model generates from its beginning and after {parameters.prompt} tokens of members and of controls, "
                 f"sampling among the {parameters.top_k} likeliest tokens. A document came out if {least} of its tokens in "
                 "a row stand in a generation; every position is searched in an index of all suffixes of as many "
-                "members as controls. Documents are counted, not windows: the difference has Newcombe's interval and "
-                "Fisher's exact test."
+                "members as controls. Records are counted, not windows, and clustered by person or document: the difference "
+                "has Newcombe's interval and Fisher's exact test, or a permutation of whole clusters."
             ),
             advice=(
                 "Look which documents came out and how often they stood in the training data: remove duplicates, exact and "
@@ -137,23 +138,25 @@ class CorpusMatch:
         )
 
 
-def _strata(parameters: Parameters, found: Generations, floor: ObservedTable, level: float) -> list[Stratum]:
+def _strata(
+    parameters: Parameters, found: Generations, listing: Listing, floor: ObservedTable, level: float
+) -> list[Stratum]:
     least, distinct = parameters.match, parameters.distinct
     every = np.ones(len(found), dtype=np.bool_)
     strata = []
     for label, kind, side in BEGINNINGS:
         chosen = (found.kinds == kind) & ((found.sides == side) | (side == ""))
         if chosen.any():
-            strata.append(_units_stratum("begun with", label, found, chosen, least, distinct, level))
+            strata.append(_records_stratum("begun with", label, found, listing, chosen, least, distinct, level))
     strata += [
-        _units_stratum("run of", f"{length} tokens or more", found, every, length, distinct, level)
+        _records_stratum("run of", f"{length} tokens or more", found, listing, every, length, distinct, level)
         for length in LENGTHS
         if least < length <= int(found.tokens.max())
     ]
-    if found.units["other"]:
+    if found.records["other"]:
         others = found.extracted("other", every, least, distinct)
         note = "Members beyond the number of controls; not part of the comparison."
-        strata.append(Stratum(by="members", label="not compared", estimate=unit_rate(others, level), note=note))
+        strata.append(Stratum(by="members", label="not compared", estimate=others_rate(others, level), note=note))
     strata.append(
         Stratum(
             by="share",
@@ -163,7 +166,8 @@ def _strata(parameters: Parameters, found: Generations, floor: ObservedTable, le
         )
     )
     strata += _left(found, least, distinct, level)
-    longest, member, clusters = (floor.column(name) for name in ("longest", "member", "cluster"))
+    matched = floor.column("matched").astype(np.bool_)
+    longest, member, clusters = (floor.column(name)[matched] for name in ("longest", "member", "cluster"))
     if member.any() and not member.all():
         strata.append(
             Stratum(
@@ -177,28 +181,35 @@ def _strata(parameters: Parameters, found: Generations, floor: ObservedTable, le
     return strata
 
 
-def _units_stratum(
-    by: str, label: str, found: Generations, chosen: np.ndarray, least: int, distinct: int, level: float
+def _records_stratum(
+    by: str,
+    label: str,
+    found: Generations,
+    listing: Listing,
+    chosen: np.ndarray,
+    least: int,
+    distinct: int,
+    level: float,
 ) -> Stratum:
     return Stratum(
         by=by,
         label=label,
-        estimate=unit_rate(found.extracted("member", chosen, least, distinct), level),
-        control=unit_rate(found.extracted("control", chosen, least, distinct), level),
+        estimate=listing.rate("member", found.extracted("member", chosen, least, distinct), level),
+        control=listing.rate("control", found.extracted("control", chosen, least, distinct), level),
         note=f"{int(chosen.sum()):,} generations",
     )
 
 
 def _left(found: Generations, least: int, distinct: int, level: float) -> list[Stratum]:
     """Return how much is left to come out, from how often each document did."""
-    draws = draws_of_units(found, "member", least, distinct)
+    draws = draws_of_records(found, "member", least, distinct)
     if not draws.any():
         return []
     seen = int((draws > 0).sum())
     mass, kinds = unseen_mass(draws, level), chao1(draws, level)
     # No more can come out than was compared.
     bounded = kinds._replace(**{end: min(getattr(kinds, end), float(len(draws))) for end in ("value", "low", "high")})
-    times = f"{int(draws.sum()):,} times that {seen:,} documents came out"
+    times = f"{int(draws.sum()):,} times that {seen:,} records came out"
     return [
         Stratum(
             by="left",
@@ -208,15 +219,19 @@ def _left(found: Generations, least: int, distinct: int, level: float) -> list[S
         ),
         Stratum(
             by="left",
-            label="documents that can come out, at least (Chao1)",
-            estimate=counted(bounded, "documents", int(draws.sum())),
+            label="records that can come out, at least (Chao1)",
+            estimate=counted(bounded, "records", int(draws.sum())),
             note="A lower bound for generations of this kind, not an estimate of all.",
         ),
     ]
 
 
 def _lengths_figure(found: Generations, floor: ObservedTable, level: float) -> Figure:
-    longest, member = floor.column("longest").astype(np.int64), floor.column("member")
+    matched = floor.column("matched").astype(np.bool_)
+    longest, member = (
+        floor.column("longest").astype(np.int64)[matched],
+        floor.column("member").astype(np.bool_)[matched],
+    )
     top = max(int(found.longest[side].max()) for side in ("member", "control"))
     lengths = np.unique(np.geomspace(1, max(2, top), 40).round().astype(int))
     series = [

@@ -9,7 +9,7 @@ import numpy as np
 
 from auditor.battery.estimates import estimate, excess_rate, excess_rate_p, one_sided, rate
 from auditor.core.finding import Estimate, Exhibit, Gate
-from auditor.errors import UnsupportedError
+from auditor.errors import IntegrityError, UnsupportedError
 from auditor.statistics.interval import clustered_rate
 from auditor.statistics.rate_interval import Interval
 
@@ -34,8 +34,10 @@ class Runs(NamedTuple):
     length: NDArray[np.int64]
     distinct: NDArray[np.int64]
     """Different tokens."""
+    record: NDArray[np.int64]
+    """Number of the record."""
     unit: NDArray[np.int64]
-    """Number of the person or document."""
+    """Number of the person or document it belongs to."""
     documents: NDArray[np.int64]
     """How many documents it stands in."""
     common: NDArray[np.bool_]
@@ -43,8 +45,8 @@ class Runs(NamedTuple):
 
     def where(self, chosen: NDArray[np.bool_]) -> Runs:
         """Return some of the runs."""
-        row, length, distinct, unit, documents = (values[chosen] for values in self[:5])
-        return Runs(row, length, distinct, unit, documents, self.common[chosen])
+        row, length, distinct, record, unit, documents = (values[chosen] for values in self[:6])
+        return Runs(row, length, distinct, record, unit, documents, self.common[chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ class Generations:
     """Id of the member that holds its longest match."""
     longest: dict[Side, NDArray[np.int64]]
     covered: dict[Side, NDArray[np.int64]]
-    units: dict[Side, int]
-    """Persons or documents in each corpus."""
+    records: dict[Side, int]
+    """Records in each corpus."""
     runs: dict[Side, Runs]
 
     def __len__(self) -> int:
@@ -77,7 +79,7 @@ class Generations:
         return np.asarray(self.groups == np.arange(len(self)))
 
     def extracted(self, side: Side, chosen: NDArray[np.bool_], least: int, distinct: int) -> NDArray[np.bool_]:
-        """Return which units of a corpus came out in some of the generations, shape [units].
+        """Return which records of a corpus came out in some of the generations, shape [records].
 
         Args:
             side: The corpus.
@@ -86,8 +88,8 @@ class Generations:
             distinct: Fewest different tokens of a run: below it the run is trivial.
         """
         runs = self.runs[side]
-        flags = np.zeros(self.units[side], dtype=np.bool_)
-        flags[runs.unit[chosen[runs.row] & (runs.length >= least) & (runs.distinct >= distinct)]] = True
+        flags = np.zeros(self.records[side], dtype=np.bool_)
+        flags[runs.record[chosen[runs.row] & (runs.length >= least) & (runs.distinct >= distinct)]] = True
         return flags
 
 
@@ -100,7 +102,7 @@ def read_generations(table: ObservedTable) -> Generations:
     if not table.record.items:
         msg = "no generation was asked for"
         raise UnsupportedError(msg, hint="Ask for unprompted, decaying or prompted generations.")
-    lists = ("lengths", "distinct", "unit", "documents", "common")
+    lists = ("lengths", "distinct", "record", "unit", "documents", "common")
     parts: dict[Side, list[list[NDArray[np.generic]]]] = {side: [] for side in SIDES}
     start = 0
     for shard in table.shards(*(f"{side}_{name}" for side in SIDES for name in lists)):
@@ -111,9 +113,9 @@ def read_generations(table: ObservedTable) -> Generations:
         start += len(cast("Ragged", shard["member_lengths"]))
     runs = {}
     for side, some in parts.items():
-        joined = [np.concatenate([part[number] for part in some]) for number in range(6)]
-        row, length, distinct, unit, documents = (values.astype(np.int64) for values in joined[:5])
-        runs[side] = Runs(row, length, distinct, unit, documents, joined[5].astype(np.bool_))
+        joined = [np.concatenate([part[number] for part in some]) for number in range(7)]
+        row, length, distinct, record, unit, documents = (values.astype(np.int64) for values in joined[:6])
+        runs[side] = Runs(row, length, distinct, record, unit, documents, joined[6].astype(np.bool_))
     groups = table.column("group").astype(np.int64)
     prompts = table.column("prompt_cluster").astype(str)
     return Generations(
@@ -126,13 +128,58 @@ def read_generations(table: ObservedTable) -> Generations:
         nearest=table.column("member_id"),
         longest={side: table.column(f"{side}_longest").astype(np.int64) for side in SIDES},
         covered={side: table.column(f"{side}_covered").astype(np.int64) for side in SIDES},
-        units={side: int(table.column(f"{side}_units")[0]) for side in SIDES},
+        records={side: int(table.column(f"{side}_records")[0]) for side in SIDES},
         runs=runs,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The compared records of both sides, in the order of their numbers."""
+
+    clusters: dict[Side, NDArray[np.object_]]
+    """Person or document of each record; those of other members are not listed."""
+
+    def rate(self, side: Side, flags: NDArray[np.bool_], level: float) -> Estimate:
+        """Return the share of flagged records of a side, its interval clustered by person or document."""
+        return rate(flags, self.clusters[side], level)
+
+    def excess(
+        self, members: NDArray[np.bool_], controls: NDArray[np.bool_], level: float, rng: np.random.Generator
+    ) -> Excess:
+        """Return the shares of records that came out and their difference.
+
+        What was generated does not know which record is a member. If the model does not know either, every division of
+        all persons or documents into members and controls was as likely, however the generations depend on each other: so
+        Fisher's test, or a permutation of whole clusters, holds. Rates are of records, so that it does not matter if
+        one side was sampled and its clusters are smaller.
+        """
+        sides = (members, self.clusters["member"], controls, self.clusters["control"])
+        return Excess(
+            self.rate("member", members, level),
+            self.rate("control", controls, level),
+            excess_rate(*sides, level),
+            excess_rate_p(*sides, rng),
+        )
+
+
+def read_listing(table: ObservedTable, found: Generations) -> Listing:
+    """Return the compared records of both sides.
+
+    Raises:
+        IntegrityError: They are not those that generations were matched against.
+    """
+    member, clusters = table.column("member").astype(np.bool_), table.column("cluster").astype(object)
+    sides: dict[Side, NDArray[np.object_]] = {"member": clusters[member], "control": clusters[~member]}
+    for side, own in sides.items():
+        if len(own) != found.records[side]:
+            msg = f"{len(own)} {side}s are listed and {found.records[side]} were matched against"
+            raise IntegrityError(msg, hint="The bundle is damaged; take it again from its origin.")
+    return Listing(sides)
+
+
 class Excess(NamedTuple):
-    """Share of members' units that came out, beside the share of controls'."""
+    """Share of members that came out, beside the share of controls."""
 
     members: Estimate
     controls: Estimate
@@ -140,27 +187,9 @@ class Excess(NamedTuple):
     p_value: float
 
 
-def unit_rate(flags: NDArray[np.bool_], level: float) -> Estimate:
-    """Return the share of units that are flagged; each unit is independent of the others."""
-    return rate(flags, _names(flags), level)
-
-
-def excess_of_units(
-    members: NDArray[np.bool_], controls: NDArray[np.bool_], level: float, rng: np.random.Generator
-) -> Excess:
-    """Return the shares of units that came out and their difference.
-
-    What was generated does not know which unit is a member. If the model does not know either, every division of all
-    units into members and controls was as likely, and Fisher's test is exact however the generations depend on each other.
-    """
-    sides = (members, _names(members), controls, _names(controls))
-    return Excess(
-        unit_rate(members, level), unit_rate(controls, level), excess_rate(*sides, level), excess_rate_p(*sides, rng)
-    )
-
-
-def _names(flags: NDArray[np.bool_]) -> NDArray[np.object_]:
-    return np.arange(len(flags)).astype(str).astype(object)
+def others_rate(flags: NDArray[np.bool_], level: float) -> Estimate:
+    """Return the share of other members that came out; their clusters are not listed and taken as single records."""
+    return rate(flags, np.arange(len(flags)).astype(str).astype(object), level)
 
 
 def share_of_tokens(found: Generations, side: Side, chosen: NDArray[np.bool_], level: float) -> Estimate:
@@ -172,12 +201,12 @@ def share_of_tokens(found: Generations, side: Side, chosen: NDArray[np.bool_], l
     return estimate(clustered_rate(inside, total, level), "ratio", len(total), narrower)
 
 
-def draws_of_units(found: Generations, side: Side, least: int, distinct: int) -> NDArray[np.int64]:
-    """Return in how many generations each unit came out, shape [units]; windows of one passage are one draw."""
+def draws_of_records(found: Generations, side: Side, least: int, distinct: int) -> NDArray[np.int64]:
+    """Return in how many generations each record came out, shape [records]; windows of one passage are one draw."""
     runs = found.runs[side]
     kept = runs.where((runs.length >= least) & (runs.distinct >= distinct))
-    pairs = np.unique(np.column_stack([kept.row, kept.unit]), axis=0)
-    return np.bincount(pairs[:, 1], minlength=found.units[side]).astype(np.int64)
+    pairs = np.unique(np.column_stack([kept.row, kept.record]), axis=0)
+    return np.bincount(pairs[:, 1], minlength=found.records[side]).astype(np.int64)
 
 
 def counted(interval: Interval, unit: str, n: int) -> Estimate:

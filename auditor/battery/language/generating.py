@@ -51,6 +51,12 @@ def generation_need(parameters: GenerationParameters, references: tuple[str, ...
     return Need(observer="open-generations", dataset="members+controls", parameters=asked)
 
 
+def listing_need(parameters: GenerationParameters) -> Need:
+    """Return the observation that lists the compared records and matches real text against the other side."""
+    asked = {"tokens": parameters.tokens, "least": parameters.match, "documents": parameters.documents}
+    return Need(observer="corpus-matches", dataset="members+controls", parameters=asked)
+
+
 def forecast_units(parameters: GenerationParameters, facts: Facts) -> Power:
     """Return what a comparison of the documents of both sides could show.
 

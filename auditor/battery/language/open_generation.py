@@ -12,16 +12,17 @@ from auditor.battery.language.extracted import (
     Generations,
     can_generate,
     confirmed_units,
-    excess_of_units,
     exhibits,
+    others_rate,
     read_generations,
-    unit_rate,
+    read_listing,
     variety,
 )
 from auditor.battery.language.generating import (
     GenerationParameters,
     forecast_units,
     generation_need,
+    listing_need,
     not_drawn_at_random,
     power_of_units,
 )
@@ -75,7 +76,10 @@ class OpenGeneration:
         """Return open generations, scored by up to two reference models."""
         can_generate(facts)
         references = dict.fromkeys(model.digest for model in facts.subject.references[:MOST_REFERENCES])
-        return {"generations": generation_need(parameters, tuple(references))}
+        return {
+            "generations": generation_need(parameters, tuple(references)),
+            "listing": listing_need(parameters),
+        }
 
     def forecast(self, parameters: Parameters, facts: Facts) -> Power:
         """Return what the comparison could show."""
@@ -95,9 +99,9 @@ class OpenGeneration:
         least, distinct = parameters.match, parameters.distinct
         came = found.extracted("member", chosen, least, distinct)
         chance = found.extracted("control", chosen, least, distinct)
-        result = excess_of_units(came, chance, level, generator(measuring.seed, self.name, "clusters"))
+        listing = read_listing(evidence["listing"], found)
+        result = listing.excess(came, chance, level, generator(measuring.seed, self.name, "clusters"))
         persons = measuring.facts.subject.members.clustered_by == "person"
-        units = "persons" if persons else "documents"
         precision = [_precision(name, found, rows, least, distinct, level) for name, rows in picked.items()]
         everything = _precision(
             "none: all that repeat no other", found, np.flatnonzero(found.first), least, distinct, level
@@ -111,8 +115,8 @@ class OpenGeneration:
             question=self.question,
             answer=(
                 f"{len(scores)} scores picked {int(chosen.sum()):,} of {int(found.first.sum()):,} different generations; in them "
-                f"{least} tokens or more in a row came out of {int(came.sum()):,} of {len(came):,} members' {units}: "
-                f"{between(result.members)}, against {between(result.controls)} of {len(chance):,} of controls."
+                f"{least} tokens or more in a row came out of {int(came.sum()):,} of {len(came):,} members: "
+                f"{between(result.members)}, against {between(result.controls)} of {len(chance):,} controls."
             ),
             estimate=result.members,
             control=result.controls,
@@ -122,7 +126,7 @@ class OpenGeneration:
             members=len(came),
             controls=len(chance),
             gates=(variety(found),),
-            power=power_of_units(len(came), len(chance), level),
+            power=power_of_units(result.members.n, result.controls.n, level),
             strata=(*precision, everything, *([_beyond(others, level)] if len(others) else [])),
             figures=(_precision_figure(precision, everything),),
             exhibits=exhibits(found, chosen, least, distinct),
@@ -135,7 +139,8 @@ class OpenGeneration:
                 f"Generations that share half of their word trigrams with an earlier one are left out; the rest are ranked "
                 f"by {', '.join(scores)}, and of each ranking the first {len(next(iter(picked.values()))):,} are picked. "
                 f"A picked text counts if {least} of its tokens in a row stand in a document, members beside as many controls. "
-                "Documents are counted: the difference has Newcombe's interval and Fisher's exact test."
+                "Records are counted, clustered by person or document: the difference has Newcombe's interval and Fisher's exact "
+                "test, or a permutation of whole clusters."
             ),
             advice=(
                 "What scores pick out can be found by whoever may ask the model often. Remove the documents that came out "
@@ -203,7 +208,7 @@ def _verified(
 
 def _beyond(others: NDArray[np.bool_], level: float) -> Stratum:
     note = "Members beyond the number of controls; not part of the comparison."
-    return Stratum(by="members", label="not compared", estimate=unit_rate(others, level), note=note)
+    return Stratum(by="members", label="not compared", estimate=others_rate(others, level), note=note)
 
 
 def _precision_figure(precision: list[Stratum], everything: Stratum) -> Figure:
