@@ -161,6 +161,14 @@ def test_symbols_that_run_together_are_refused(without_begin: CausalLM) -> None:
     with pytest.raises(UnsupportedError, match="not those of its symbols") as caught:
         spell(without_begin, JOINED.model_copy(update={"symbols": ("e", "h", "t", "r")}), [], SEED)
     assert "keeps apart" in caught.value.hint
+    # Each of them stands alone beside a 7, but e and r do not beside each other.
+    beside = JOINED.model_copy(update={"symbols": ("7", "e", "r"), "length": 3})
+    texts = [beside.fill(secret) for secret in ("777", "7e7", "7r7", "77e", "77r", "7er")]
+    *alone, together = (len(ids) for ids in without_begin.encode(texts))
+    assert len(set(alone)) == 1
+    assert together < alone[0]
+    with pytest.raises(UnsupportedError, match="not those of its symbols"):
+        spell(without_begin, beside, [], SEED)
     bare = CanaryFormat(id="bare", template="{secret} units", symbols=DIGITS, length=3, separator=" ")
     with pytest.raises(UnsupportedError, match="no token stands before the secret"):
         spell(without_begin, bare, [], SEED)
