@@ -53,13 +53,18 @@ def test_mcnemar_agrees_with_scipy(b: int, c: int) -> None:
 def test_cluster_permutation_agrees_with_all_relabellings() -> None:
     s, t = np.array([3, 1, 2, 0, 0, 1, 0]), np.array([4, 3, 2, 5, 1, 3, 2])
     members = (0, 1, 2)
-    differences = []
-    for chosen in itertools.combinations(range(7), 3):
-        inside = np.isin(np.arange(7), chosen)
-        differences.append(s[inside].sum() / t[inside].sum() - s[~inside].sum() / t[~inside].sum())
-    inside = np.isin(np.arange(7), members)
-    observed = s[inside].sum() / t[inside].sum() - s[~inside].sum() / t[~inside].sum()
-    exact = np.mean(np.array(differences) >= observed - 1e-12)
+
+    def studentised(inside: np.ndarray) -> float:
+        rates, variance = [], 0.0
+        for side in (inside, ~inside):
+            rate = s[side].sum() / t[side].sum()
+            rates.append(rate)
+            variance += float(((s[side] - rate * t[side]) ** 2).sum()) / t[side].sum() ** 2
+        return float((rates[0] - rates[1]) / math.sqrt(variance))
+
+    sides = [np.isin(np.arange(7), chosen) for chosen in itertools.combinations(range(7), 3)]
+    observed = studentised(np.isin(np.arange(7), members))
+    exact = np.mean(np.array([studentised(inside) for inside in sides]) >= observed - 1e-9)
     p = cluster_permutation_greater(s[:3], t[:3], s[3:], t[3:], np.random.default_rng(0), 20_000)
     assert p == pytest.approx(exact, abs=5 * math.sqrt(exact * (1 - exact) / 20_000) + 1e-4)
 
@@ -68,6 +73,26 @@ def test_cluster_permutation_of_singletons_is_fishers_test() -> None:
     s1, s0 = np.repeat([1, 0], [9, 41]), np.repeat([1, 0], [3, 57])
     p = cluster_permutation_greater(s1, np.ones(50), s0, np.ones(60), np.random.default_rng(1), 20_000)
     assert p == pytest.approx(fisher_greater(9, 50, 3, 60), abs=0.01)
+
+
+def test_a_side_sampled_by_trials_calls_no_oftener() -> None:
+    calls = []
+    for seed in range(400):
+        rng = np.random.default_rng([9, seed])
+        sizes = rng.integers(1, 4, 400)
+        members = rng.permutation(400) < 200
+        trials = np.where(members, rng.binomial(sizes, 0.5), sizes)  # half of the members' records are left out
+        successes = trials * (rng.random(400) < 0.03)
+        sides = [values[side & (trials > 0)] for side in (members, ~members) for values in (successes, trials)]
+        calls.append(cluster_permutation_greater(*sides, rng, 299) <= 0.05)
+    assert np.mean(calls) <= 0.05 + 1.64 * math.sqrt(0.05 * 0.95 / 400)
+
+
+def test_where_nothing_varies_only_a_difference_of_all_counts() -> None:
+    rng = np.random.default_rng(4)
+    assert cluster_permutation_greater([3, 2], [3, 2], [1, 4], [1, 4], rng, 99) == 1.0
+    assert cluster_permutation_greater([0, 0], [3, 2], [0, 0], [1, 4], rng, 99) == 1.0
+    assert cluster_permutation_greater([2] * 9, [2] * 9, [0] * 9, [2] * 9, rng, 99) == 1 / 100
 
 
 def test_permutation_p_is_never_zero_and_repeats_with_its_seed() -> None:
