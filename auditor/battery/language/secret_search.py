@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from auditor.evidence.table import ObservedTable
 
 PROBABILITY = 0.8
-APART = {"float32": 0.05, "bfloat16": 1.0}
+APART = {"float32": 0.02, "bfloat16": 0.5}
 """How far the cost along a path and that of one pass over the whole may lie apart, nat: arithmetic, never a rank."""
 PARTS = (1e-5, 1e-4, 1e-3, 1e-2)
 """Parts of the space that may be asked, for the strata."""
