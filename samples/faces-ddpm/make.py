@@ -88,7 +88,13 @@ def train(pictures: np.ndarray, copies: np.ndarray, folder: Path, arguments: arg
         cycle.step()
         losses.append(float(loss.detach()))
         if step % 250 == 249 or step == arguments.steps - 1:
-            log.append({"step": step + 1, "loss": round(float(np.mean(losses)), 4), "seconds": round(time.perf_counter() - began)})
+            log.append(
+                {
+                    "step": step + 1,
+                    "loss": round(float(np.mean(losses)), 4),
+                    "seconds": round(time.perf_counter() - began),
+                }
+            )
             print(folder.name, log[-1], flush=True)
             losses.clear()
             DDIMPipeline(network.eval(), scheduler).save_pretrained(folder, safe_serialization=True)
@@ -115,7 +121,9 @@ def main() -> None:
         if arguments.only in {None, name}:
             known[name] = train(*sets[kind], arguments.out / name, arguments)
     settings = {key: getattr(arguments, key) for key in ("steps", "batch", "rate", "width")}
-    record.write_text(json.dumps({"settings": settings, **{key: known[key] for key in known if key != "settings"}}, indent=1) + "\n")
+    record.write_text(
+        json.dumps({"settings": settings, **{key: known[key] for key in known if key != "settings"}}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":
