@@ -12,7 +12,9 @@ A third party's whole test file::
 
 from __future__ import annotations
 
+import atexit
 import functools
+import math
 import subprocess
 import sys
 import tempfile
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
 QUERIES = QueryBudget(per_subject=100, lifetime=1_000_000, reason="conformance kit")
 VARIANTS = 20
 """Innocent subjects a test is tried on."""
-ALARMS = 2
-"""False alarms allowed among them: at a level of 0.01 more would happen once in a thousand times."""
+CHANCE = 0.003
+"""Probability, at most, that a test at the level of the controls has more false alarms among them than are allowed."""
 FRAMEWORKS = ("torch", "transformers", "diffusers")
 
 
@@ -93,9 +95,16 @@ def measure_on_control(
     return measured[test]
 
 
+@functools.cache
+def _evidence() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder for all evidence of this process: observations are named by digest, so tests that share one make it once."""
+    folder = tempfile.TemporaryDirectory(prefix="conformance-")
+    atexit.register(folder.cleanup)
+    return folder
+
+
 def _measured(test: MemorizationTest, kind: Kind, *, seed: int = 0, variant: int = 0) -> Measurement:
-    with tempfile.TemporaryDirectory() as folder:
-        measured = measure_on_control(test.name, kind, Path(folder), seed=seed, variant=variant)
+    measured = measure_on_control(test.name, kind, Path(_evidence().name), seed=seed, variant=variant)
     if isinstance(measured, Omission):
         msg = f"{test.name} could not be measured on the {kind}: {measured.message}"
         raise AssertionError(msg)  # noqa: TRY004  (pytest shows an assertion as a failure, not as an error)
@@ -156,13 +165,23 @@ def check_fires_on_the_memorizer(test: MemorizationTest) -> None:
     _require(fires(found), f"it did not fire on the memorizer: p = {found.p_value}, {found.answer}")
 
 
-def check_stays_quiet_on_the_innocent(test: MemorizationTest) -> None:
+def check_stays_quiet_on_the_innocent(test: MemorizationTest, variants: int = VARIANTS) -> None:
     """The negative control is quiet on many innocent subjects."""
-    alarms = [variant for variant in range(VARIANTS) if fires(_measured(test, "innocent", variant=variant))]
+    alarms = [variant for variant in range(variants) if fires(_measured(test, "innocent", variant=variant))]
     _require(
-        len(alarms) <= ALARMS,
-        f"it fired on {len(alarms)} of {VARIANTS} innocent subjects at level {CONTROL_ALPHA}",
+        len(alarms) <= _allowed(variants),
+        f"it fired on {len(alarms)} of {variants} innocent subjects at level {CONTROL_ALPHA}",
     )
+
+
+def _allowed(variants: int) -> int:
+    """Return the smallest number of false alarms that is exceeded with a probability of `CHANCE` at most."""
+    tail = 1.0
+    for alarms in range(variants + 1):
+        tail -= math.comb(variants, alarms) * CONTROL_ALPHA**alarms * (1.0 - CONTROL_ALPHA) ** (variants - alarms)
+        if tail <= CHANCE:
+            return alarms
+    return variants
 
 
 CHECKS = (
@@ -176,12 +195,22 @@ CHECKS = (
 )
 
 
-def parametrize_with_checks(*tests: MemorizationTest) -> Callable[..., Any]:
-    """Return a pytest decorator that runs every check on every test; the test function calls `check()`."""
+def parametrize_with_checks(*tests: MemorizationTest, variants: int = VARIANTS) -> Callable[..., Any]:
+    """Return a pytest decorator that runs every check on every test; the test function calls `check()`.
+
+    Args:
+        tests: The tests.
+        variants: Innocent subjects each is tried on.
+    """
     import pytest  # noqa: PLC0415  (only a third party's tests need it)
 
     cases = [
-        pytest.param(functools.partial(check, test), id=f"{test.name}-{check.__name__}")
+        pytest.param(
+            functools.partial(check, test, variants)
+            if check is check_stays_quiet_on_the_innocent
+            else functools.partial(check, test),
+            id=f"{test.name}-{check.__name__}",
+        )
         for test in tests
         for check in CHECKS
     ]

@@ -26,6 +26,6 @@ def test_an_unknown_name_is_answered_with_the_nearest():
     assert "language/exposure" in caught.value.hint
 
 
-@parametrize_with_checks(*[load("tests", name) for kind, name in BUILT_IN if kind == "tests"])
+@parametrize_with_checks(*[load("tests", name) for kind, name in BUILT_IN if kind == "tests"], variants=6)
 def test_conformance(check):
     check()
