@@ -39,8 +39,10 @@ def contradiction(statements: Sequence[Statement], findings: Sequence[Finding], 
     """Return what disagrees with one of the statements, in words; empty where nothing does."""
     found = []
     for statement in statements:
-        if _claims(statement.text, _DEDUPLICATED) and (most := _most_copies(findings, subject)):
-            found.append(f"Statement '{statement.id}' says the data was deduplicated; {most}.")
+        if _claims(statement.text, _DEDUPLICATED):
+            against = [what for what in (_most_copies(findings, subject), _duplicates(findings)) if what]
+            if against:
+                found.append(f"Statement '{statement.id}' says the data was deduplicated; {', and '.join(against)}.")
         if _claims(statement.text, _NO_MEMORY) and (which := _extracted(findings)):
             found.append(f"Statement '{statement.id}' says that no record can be extracted; {which}.")
     return " ".join(found)
@@ -60,6 +62,20 @@ def _most_copies(findings: Sequence[Finding], subject: Subject) -> str:
     if not repeated:
         return ""
     return f"the members' own file declares records that stood in training {repeated[-1]} times"
+
+
+def _duplicates(findings: Sequence[Finding]) -> str:
+    """Return what was counted in the data itself: duplicates there are a fact, whatever the controls have."""
+    for finding in findings:
+        measured = finding.measurement
+        if measured is None or measured.statistic != "excess_duplicates" or measured.estimate is None:
+            continue
+        if finding.outcome is not Outcome.INVALID and measured.estimate.low > 0.0:
+            return (
+                f"{finding.test} found that {measured.estimate.value:.2%} of the members it read have an exact or near "
+                f"duplicate among them (at least {measured.estimate.low:.2%})"
+            )
+    return ""
 
 
 def _extracted(findings: Sequence[Finding]) -> str:

@@ -144,6 +144,14 @@ class OpenedSubject(Protocol):
         """Return the members or the controls."""
         ...
 
+    def contents(self, dataset: Literal["members", "controls"]) -> RecordSource:
+        """Return the members or the controls for an observer that asks no model.
+
+        Of an audited subject they are its records. A memorizer is a positive control by its model; for tests of the data
+        alone it is one by these records, which show what such tests look for.
+        """
+        ...
+
     def remember(self, key: str, make: Callable[[], T]) -> T:
         """Return what was made for the key, made on first use: what all shards of an observation share, such as decoded images."""
         ...

@@ -155,6 +155,10 @@ class OpenedFiles:
             raise SubjectError(msg, hint=f"Name them as data.{dataset} in the subject file.")
         return self._records[dataset]
 
+    def contents(self, dataset: Literal["members", "controls"]) -> FileRecords:
+        """Return the members or the controls, for an observer that asks no model: the same records."""
+        return self.records(dataset)
+
 
 def _other_kind(role: str, words: str) -> UnsupportedError:
     msg = f"the model of the role '{role}' is not a {words}"

@@ -121,6 +121,10 @@ class ImageSubject:
         """Return the members or the controls."""
         return ListedRecords(_records(dataset, self.variant))
 
+    def contents(self, dataset: Literal["members", "controls"]) -> ListedRecords:
+        """Return the members or the controls: no test of the data alone is about images yet."""
+        return self.records(dataset)
+
     def remember(self, key: str, make: Callable[[], T]) -> T:
         """Return what was made for the key, made on first use."""
         if key not in self._memory:

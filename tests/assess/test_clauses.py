@@ -86,6 +86,22 @@ def test_a_measured_fact_contradicts_a_statement():
     assert assessed(found, statements=[denied]).clauses[0].statement is StatementState.CONTRADICTED
 
 
+def test_duplicates_that_were_counted_contradict_that_there_are_none():
+    """Whatever the controls have: the members are said to hold none. A failed instrument counts nothing."""
+    said = [statement("The data were fully deduplicated before training.")]
+
+    def state(low, outcome=Outcome.INCONCLUSIVE, statistic="excess_duplicates"):
+        counted = measurement("dataset/duplicates", statistic=statistic, estimate=estimate(0.02, low, 0.03))
+        return assessed(finding(outcome, measurement=counted), statements=said).clauses[0]
+
+    assert state(0.01).statement is StatementState.CONTRADICTED
+    assert "2.00% of the members" in state(0.01).contradiction
+    assert "at least 1.00%" in state(0.01).contradiction
+    assert state(0.0).statement is StatementState.SUPPLIED
+    assert state(0.01, Outcome.INVALID).statement is StatementState.SUPPLIED
+    assert state(0.01, statistic="excess_rate").statement is StatementState.SUPPLIED
+
+
 def test_what_contradicts_is_never_left_out_of_the_conclusion():
     """Also where the clause asks no statement and the policy asks for none."""
     denied = statement("No record can be extracted.")

@@ -41,6 +41,9 @@ class OpenedInMemory:
     def records(self, dataset: str) -> ListedRecords:
         return self.sides[dataset]
 
+    def contents(self, dataset: str) -> ListedRecords:
+        return self.sides[dataset]
+
     def remember(self, key: str, make: Callable[[], T]) -> T:
         if key not in self.memory:
             self.memory[key] = make()
