@@ -22,6 +22,7 @@ LISTS = {
     "deviation": np.float32,
     "top_logprob": np.float32,
     "previous": np.int32,
+    "log_frequency": np.float32,
 }
 
 
@@ -88,7 +89,7 @@ def continuations(table, equal=None, rows=8):
     return MemoryTable({"id": ids, "eligible": np.ones(len(ids), dtype=bool), "equal": np.array(said)})
 
 
-def score_tables(rng, members, controls, shift=0.0, clusters=None, tokens=40):
+def score_tables(rng, members, controls, shift=0.0, clusters=None, tokens=40, references=0, frequencies=False):
     """The observations of `language/membership`, with a shift of the members' log-probabilities."""
     found = {}
     for side, count, move in (("members", members, shift), ("controls", controls, 0.0)):
@@ -106,6 +107,16 @@ def score_tables(rng, members, controls, shift=0.0, clusters=None, tokens=40):
             | {"logprob": rows, "mean": [np.full(tokens, -4.0)] * count, "deviation": [np.full(tokens, 2.0)] * count}
         )
         found[f"{side}-lowercase"] = MemoryTable(base | {"logprob": lower})
+        for number in range(references):
+            # A reference model finds hard what is hard, and knows of no member.
+            other = [np.minimum(row - move + rng.normal(0, 0.3, tokens), 0.0) for row in rows]
+            found[f"{side}-reference-{number}"] = MemoryTable(base | {"logprob": other})
+        if frequencies:
+            found[side].columns["previous"] = [rng.integers(0, 2, tokens).astype(np.int32) for _ in rows]
+    if frequencies:
+        names = np.concatenate([found[side].columns["id"] for side in ("members", "controls")])
+        drawn = [np.log(rng.uniform(1e-4, 1e-2, tokens)) for _ in names]
+        found["frequencies"] = MemoryTable({"id": names, "log_frequency": drawn})
     member = np.array([True] * members + [False] * controls)
     cluster = np.concatenate([found["members"].columns["cluster"], found["controls"].columns["cluster"]])
     found["blind"] = blind_table(rng, member, cluster)

@@ -8,9 +8,10 @@ from denoising_tables import TIMESTEPS, denoising_tables, image_measuring
 from scipy.stats import ttest_ind
 from tables import MemoryTable
 
+from auditor.battery.dataset_inference import shared_codes
 from auditor.battery.diffusion.dataset_inference import whole_set_stratum
 from auditor.battery.diffusion.membership import TEST
-from auditor.battery.diffusion.membership_scores import codes_of, read_sides, robustly_scaled, shared_codes
+from auditor.battery.diffusion.membership_scores import codes_of, read_sides, robustly_scaled
 from auditor.errors import UnsupportedError
 from auditor.statistics.out_of_fold import OutOfFold, folds_of
 from auditor.statistics.roc import auc, least_controls, tpr_at_fpr

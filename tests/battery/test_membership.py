@@ -7,7 +7,16 @@ import pytest
 from tables import MemoryTable, measuring, score_tables, text_columns
 
 from auditor.battery.language.membership import TEST
-from auditor.battery.language.membership_scores import lowest_mean, mean_logprob, read_scores, standardized
+from auditor.battery.language.membership_scores import (
+    calibrated,
+    divergence,
+    features,
+    lowest_mean,
+    mean_logprob,
+    profile,
+    read_scores,
+    standardized,
+)
 from auditor.errors import UnsupportedError
 
 RNG = np.random.default_rng
@@ -35,6 +44,103 @@ def test_worked_values_of_min_k_plus_plus():
     assert len(standardized(np.zeros(2, np.float32), np.zeros(2, np.float32), np.zeros(2, np.float32))) == 0
 
 
+def test_worked_values_of_dc_pdd():
+    p, f = np.array([0.001, 0.0005, 0.9]), np.array([1e-2, 1e-4, 1e-6])
+    logprob, log_frequency = np.log(p).astype(np.float32), np.log(f).astype(np.float32)
+    assert divergence(logprob, log_frequency, np.full(3, True)) == pytest.approx(0.0064034, abs=1e-6)
+    # A token that stood before counts once, and the third is capped.
+    assert divergence(logprob, log_frequency, np.array([True, False, True])) == pytest.approx(
+        (0.004605 + 0.01) / 2, abs=1e-6
+    )
+    assert divergence(logprob, log_frequency, np.full(3, False)) == 0.0
+
+
+def test_frequencies_are_matched_by_token_where_the_first_is_not_scored():
+    evidence = {"members": MemoryTable(
+        text_columns(1)
+        | {"begin": np.array([1]), "logprob": [np.log([0.001, 0.0005])], "mean": [np.zeros(2)], "deviation": [np.ones(2)]}
+        | {"previous": [np.zeros(2, np.int32)]}
+    )}  # fmt: skip
+    evidence["members-lowercase"] = evidence["members"]
+    evidence["frequencies"] = MemoryTable({"id": np.array(["m0"]), "log_frequency": [np.log([0.5, 1e-2, 1e-4, 0.5])]})
+    assert read_scores(evidence, "members", 0.2).scores["dc_pdd"][0] == pytest.approx(0.004605, abs=1e-6)
+
+
+def referenced(own, others):
+    """One side whose mean log-probabilities under the model and its references are given."""
+    base, flat = text_columns(len(own)), {"mean": [np.zeros(1)] * len(own), "deviation": [np.ones(1)] * len(own)}
+    found = {"members": MemoryTable(base | flat | {"logprob": [np.array([value]) for value in own]})}
+    found["members-lowercase"] = found["members"]
+    for number, row in enumerate(others):
+        found[f"members-reference-{number}"] = MemoryTable(base | {"logprob": [np.array([value]) for value in row]})
+    return read_scores(found, "members", 0.2)
+
+
+def test_worked_values_of_rmia():
+    """p = (.8, .3), p_out = (.4, .3), a = .3: ratios 1.3115 and .5505, so each dominates the population that lies below."""
+    side = referenced(np.log([0.8, 0.3]), [np.log([0.4, 0.3])])
+    population = referenced(np.log([0.8 * 1.31 / 1.3115, 0.31, 0.3 * 0.55 / 0.5505]), [np.log([0.4, 0.3, 0.3])])
+    found = calibrated(side, population, 0.3)[0].scores["rmia"]
+    assert np.floor(found * 3 + 1e-9).tolist() == [3, 1]
+
+
+def test_rmia_ranks_like_its_ratio_whatever_the_population():
+    evidence = score_tables(RNG(0), 40, 40, shift=0.3, references=1)
+    members, controls = (read_scores(evidence, side, 0.2) for side in ("members", "controls"))
+    for population in (controls, controls.only(np.arange(40) < 5)):
+        found = calibrated(members, population, 0.3)[0].scores["rmia"]
+        p, out = np.exp(members.scores["loss"]), np.exp(members.scores["reference-0"])
+        ratio = p / (0.65 * out + 0.35)
+        assert (np.argsort(found, kind="stable") == np.argsort(ratio, kind="stable")).all()
+
+
+def test_lira_is_the_deviation_of_the_logit_from_that_of_the_references():
+    own, others = np.log([0.5, 0.2]), np.log([[0.4, 0.2], [0.3, 0.25]])
+    side = referenced(own, others)
+    logit = lambda logp: logp - np.log1p(-np.exp(logp))  # noqa: E731
+    twice = np.hstack([others, others])
+    spread = np.sqrt(((logit(twice) - logit(twice).mean(axis=0)) ** 2).sum() / 4)
+    found = calibrated(side, side, 0.3)[0].scores["lira"]
+    assert found == pytest.approx((logit(own) - logit(others).mean(axis=0)) / spread, rel=1e-5)
+    assert "lira" not in calibrated(referenced(own, others[:1]), side, 0.3)[0].scores
+
+
+def test_the_profile_is_the_mean_of_the_ends():
+    values = np.array([-0.1, -2, -0.5, -6, -1, -3, -0.2, -0.05, -4, -0.3], dtype=np.float32)
+    found = profile(values)
+    assert found["least-0.2"] == pytest.approx(-5.0)
+    assert found["most-0.3"] == pytest.approx(-0.35 / 3, abs=1e-6)
+    assert found["least-0.05"] == -6.0
+
+
+def test_what_dataset_inference_learns_from_does_not_know_the_labels():
+    evidence = score_tables(RNG(0), 30, 30, shift=1.0, references=2, frequencies=True)
+    sides = calibrated(*(read_scores(evidence, side, 0.2) for side in ("members", "controls")), 0.3)
+    found, swapped = features(*sides), features(sides[1], sides[0])
+    assert np.array_equal(found, np.vstack([swapped[30:], swapped[:30]]))
+    assert np.isfinite(found).all()
+
+
+def whole_p(found):
+    row = next(row for row in found.strata if row.by.startswith("whole set"))
+    return float(row.note.split("p = ")[1].split(" ")[0])
+
+
+def test_many_weak_hints_show_in_the_set_before_they_show_in_a_record():
+    ps = [whole_p(measure(score_tables(RNG(seed), 200, 200, shift=0.15), measuring(seed=seed))) for seed in range(20)]
+    assert sum(p <= 0.05 for p in ps) >= 18
+
+
+def test_scores_that_cost_passes_are_asked_for_only_by_parameter():
+    plain = TEST.needs(TEST.parameters(), measuring(references=3).facts)
+    assert {"members-reference-0", "controls-reference-0"} <= set(plain)
+    assert not {"members-reference-1", "frequencies"} & set(plain)
+    asked = TEST.needs(TEST.parameters(references=9, dc_pdd=True), measuring(references=3).facts)
+    assert "controls-reference-2" in asked
+    assert "controls-reference-3" not in asked
+    assert (asked["frequencies"].observer, asked["frequencies"].dataset) == ("token-frequencies", "members+controls")
+
+
 def test_the_scores_are_those_of_the_literature():
     base = text_columns(1)
     evidence = {
@@ -42,9 +148,11 @@ def test_the_scores_are_those_of_the_literature():
             base | {"logprob": [np.array([-1.0, -3.0])], "mean": [np.zeros(2)], "deviation": [np.ones(2)]}
         ),
         "members-lowercase": MemoryTable(base | {"logprob": [np.array([-4.0, -4.0])]}),
-        "members-reference": MemoryTable(base | {"logprob": [np.array([-5.0, -5.0])]}),
+        "members-reference-0": MemoryTable(base | {"logprob": [np.array([-5.0, -5.0])]}),
     }
-    scores = read_scores(evidence, "members", 0.5).scores
+    evidence |= {name.replace("members", "controls"): table for name, table in evidence.items()}
+    sides = (read_scores(evidence, side, 0.5) for side in ("members", "controls"))
+    scores = calibrated(*sides, 0.3)[0].scores
     assert scores["loss"][0] == -2.0
     assert scores["zlib"][0] == -2.0 / 80
     assert scores["lowercase"][0] == -2.0 / 4.0  # -L(x) / L(lower x)
@@ -132,8 +240,8 @@ def test_no_controls_is_a_reason_not_to_run():
 
 
 def test_the_reference_score_needs_a_reference():
-    assert "members-reference" not in TEST.needs(TEST.parameters(), measuring().facts)
-    assert TEST.needs(TEST.parameters(), measuring(references=1).facts)["members-reference"].model == "reference-0"
+    assert "members-reference-0" not in TEST.needs(TEST.parameters(), measuring().facts)
+    assert TEST.needs(TEST.parameters(), measuring(references=1).facts)["members-reference-0"].model == "reference-0"
 
 
 def test_equal_evidence_gives_equal_bytes():
@@ -146,11 +254,14 @@ def fires(found):
 
 @pytest.mark.parametrize("clusters", [None, 5])
 def test_it_stays_quiet_on_the_innocent(clusters):
-    alarms = sum(
-        fires(measure(score_tables(RNG([seed, 7]), 100, 100, clusters=clusters), measuring(seed=seed), fpr=0.1))
+    extra = {"references": 2, "frequencies": True} if clusters else {}
+    found = [
+        measure(score_tables(RNG([seed, 7]), 100, 100, clusters=clusters, **extra), measuring(seed=seed), fpr=0.1)
         for seed in range(200)
-    )
-    assert alarms <= 10
+    ]
+    assert sum(map(fires, found)) <= 10
+    # The p-value of the whole set is exact: 5 in 100, so 10 of 200 and chance (probability 0.001 of more than 20).
+    assert sum(whole_p(one) <= 0.05 for one in found) <= 20
 
 
 def test_it_fires_on_the_guilty():

@@ -8,8 +8,9 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from auditor.battery.blind import blind_gates
+from auditor.battery.dataset_inference import shared_codes
 from auditor.battery.diffusion.dataset_inference import whole_set_stratum
-from auditor.battery.diffusion.membership_scores import SCORES, Sides, codes_of, read_sides, shared_codes
+from auditor.battery.diffusion.membership_scores import SCORES, Sides, codes_of, read_sides
 from auditor.battery.estimates import between, estimate, one_sided
 from auditor.battery.membership_outcome import (
     Point,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from auditor.battery.dataset_inference import unit_codes
 from auditor.battery.membership_outcome import Scored
 from auditor.evidence.table import Ragged
 from auditor.statistics.likelihood_ratio import shadow_scores
@@ -178,13 +179,4 @@ def _reference(
 
 def codes_of(sides: Sides) -> tuple[NDArray[np.int64], int]:
     """Return the independent unit of each record, members' units first, and how many are members'."""
-    _, own = np.unique(sides.members.clusters.astype(str), return_inverse=True)
-    _, other = np.unique(sides.controls.clusters.astype(str), return_inverse=True)
-    units = int(own.max()) + 1
-    return np.concatenate([own, other + units]).astype(np.int64), units
-
-
-def shared_codes(sides: Sequence[Scored]) -> NDArray[np.int64]:
-    """Return the cluster of each record, equal on both sides where the name is: what is divided into folds."""
-    names = np.concatenate([side.clusters.astype(str) for side in sides])
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+    return unit_codes(sides.members, sides.controls)

@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING
 from pydantic import Field, PositiveInt
 
 from auditor.battery.blind import blind_gates
+from auditor.battery.dataset_inference import shared_codes, unit_codes, whole_set
 from auditor.battery.estimates import between
-from auditor.battery.language.membership_scores import SCORES, read_scores
+from auditor.battery.language.membership_scores import SCORES, calibrated, features, read_scores
 from auditor.battery.membership_outcome import area, caveats, forecast, point, power, primary, roc_figure, strata
 from auditor.core.evidence import Need
 from auditor.core.finding import Measurement, Power
 from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.errors import UnsupportedError
+from auditor.statistics.out_of_fold import folds_of
 from auditor.statistics.roc import least_controls, permutation_max_auc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from auditor.battery.membership_outcome import Scored
     from auditor.contract.protocol import Access, Facts, Measuring
+    from auditor.core.finding import Stratum
     from auditor.core.subject import Modality
     from auditor.evidence.table import ObservedTable
 
@@ -42,13 +46,21 @@ class Parameters(Record):
     """Permutations of the membership labels."""
     blind_margin: float = Field(default=0.05, ge=0.0, lt=0.5)
     """How far above 0.5 a blind classifier's area may lie before members and controls count as told apart."""
+    references: PositiveInt = 1
+    """Reference models that score the records, as many as there are; from two on, LiRA. Each costs a pass."""
+    rmia_a: float = Field(default=0.3, ge=0.0, le=1.0)
+    """How much a model that never saw a record falls behind on it, for RMIA."""
+    dc_pdd: bool = False
+    """Also count tokens over members and controls, for DC-PDD; no model is asked."""
+    folds: int = Field(default=5, ge=2)
+    """Folds in which dataset inference learns."""
 
 
 class Membership:
-    """Loss, zlib, lowercase, Min-K%, Min-K%++ and, where there is a reference model, the reference score."""
+    """Loss, zlib, lowercase, Min-K%, Min-K%++; DC-PDD where asked; reference, RMIA and LiRA where there are reference models."""
 
     name = "language/membership"
-    version = 2
+    version = 3
     title = "Membership inference"
     question = "Can the model's scores tell the records it was trained on from held-out ones?"
     access: Access = "distribution"
@@ -56,7 +68,9 @@ class Membership:
     statistics = ("excess_tpr", "excess_auc")
     source = (
         "Scores: Yeom et al. (2018); Carlini et al. (2021), arXiv 2012.07805 (zlib, lowercase); Shi et al. (2023), Min-K%; "
-        "Zhang et al. (2024), Min-K%++. Blind baseline: Das, Zhang, Tramer (2024). Family: Westfall and Young (1993)."
+        "Zhang et al. (2024), Min-K%++; Zhang et al. (2024), DC-PDD; Zarifzadeh, Liu, Shokri (2024), arXiv 2312.03262 (RMIA); "
+        "Carlini et al. (2022), arXiv 2112.03570 (LiRA). Whole set: Maini, Jia, Papernot, Dziedzic (2024), LLM Dataset Inference. "
+        "Blind baseline: Das, Zhang, Tramer (2024). Family: Westfall and Young (1993)."
     )
     parameters = Parameters
 
@@ -72,10 +86,15 @@ class Membership:
             found[f"{dataset}-lowercase"] = Need(
                 observer="token-scores", dataset=dataset, parameters={**sample, "transform": "lowercase"}
             )
-            if facts.subject.references:
-                found[f"{dataset}-reference"] = Need(
-                    observer="token-scores", dataset=dataset, model="reference-0", parameters=sample
+            for number in range(min(parameters.references, len(facts.subject.references))):
+                role = f"reference-{number}"
+                found[f"{dataset}-{role}"] = Need(
+                    observer="token-scores", dataset=dataset, model=role, parameters=sample
                 )
+        if parameters.dc_pdd:
+            found["frequencies"] = Need(
+                observer="token-frequencies", dataset="members+controls", model="subject", parameters=sample
+            )
         # Half of the records teach the blind classifiers, so twice as many are drawn where there are: no model is asked.
         drawn = None if parameters.records is None else 2 * parameters.records
         found["blind"] = Need(
@@ -92,11 +111,11 @@ class Membership:
     ) -> Measurement:
         """Return how well the best score tells members from controls, beside chance and the blind baseline."""
         level = measuring.facts.confidence
-        members = read_scores(evidence, "members", parameters.min_k)
-        controls = read_scores(evidence, "controls", parameters.min_k)
+        members, controls = (read_scores(evidence, side, parameters.min_k) for side in ("members", "controls"))
         if min(len(members.ids), len(controls.ids)) < 2:
             msg = f"{len(members.ids)} members and {len(controls.ids)} controls have a token that can be scored"
             raise UnsupportedError(msg, hint="Supply more and longer records.")
+        members, controls = calibrated(members, controls, parameters.rmia_a)
         names = [name for name in SCORES if name in members.scores]
         family = 1.0 - (1.0 - level) / len(names)
         areas = {name: area(members, controls, name, family) for name in names}
@@ -132,15 +151,19 @@ class Membership:
             controls=len(controls.ids),
             gates=blind_gates(evidence["blind"], BLIND, level, parameters.blind_margin),
             power=power(members.units, controls.units, parameters.fpr, level),
-            strata=tuple(strata(areas, points, adjusted, members, controls, best, family)),
+            strata=(
+                *strata(areas, points, adjusted, members, controls, best, family),
+                *_whole_set(parameters, members, controls, measuring),
+            ),
             figures=(roc_figure(members, controls, best, areas[best], evidence["blind"], BLIND),),
             caveats=caveats(measuring.facts, controls, parameters.fpr),
             method=(
-                "Each record gets six scores or fewer from the passes (loss, zlib, lowercase, Min-K%, Min-K%++, reference). The area "
+                f"Each record gets {len(names)} scores from the passes ({', '.join(names)}). The area "
                 "under each ROC curve and the true positive rate at a threshold taken from the controls have intervals that hold "
                 "for all scores together (Bonferroni). The p-value compares the largest area with those of shuffled labels, whole "
                 "clusters at a time. As a control, classifiers that never see the model learn from one half of the records, divided by "
-                "person or document, and are scored once on the other half; their intervals hold for all of them together."
+                "person or document, and are scored once on the other half; their intervals hold for all of them together. What the "
+                "whole set shows is learned on other folds, and anew on every shuffle."
             ),
             advice=(
                 "Train for fewer passes, on deduplicated data, or with differential privacy; look at the strata for who is recognised. "
@@ -149,6 +172,19 @@ class Membership:
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
         )
+
+
+def _whole_set(parameters: Parameters, members: Scored, controls: Scored, measuring: Measuring) -> list[Stratum]:
+    """Return dataset inference, where there are enough persons, documents or records to divide into folds."""
+    if min(members.units, controls.units) < parameters.folds:
+        return []
+    rng = generator(measuring.seed, TEST.name, "folds")
+    folds = folds_of(shared_codes((members, controls)), parameters.folds, rng)
+    codes, units = unit_codes(members, controls)
+    shuffles = generator(measuring.seed, TEST.name, "whole set")
+    learned = features(members, controls)
+    level = measuring.facts.confidence
+    return [whole_set(learned, codes, units, folds, shuffles, parameters.permutations, level, "record")]
 
 
 TEST = Membership()
