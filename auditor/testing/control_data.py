@@ -18,6 +18,37 @@ REPLACED = (20, 80)
 """Places of the words by which a near duplicate differs."""
 
 
+PERSONAL = 8
+"""One of so many records holds an identifier; none of them is one of those repeated."""
+
+
+def shown(records: tuple[DataRecord, ...]) -> tuple[DataRecord, ...]:
+    """Return the records with repeats and identifiers: what the tests of the data look for."""
+    return with_identifiers(with_repeats(records))
+
+
+def with_identifiers(records: tuple[DataRecord, ...]) -> tuple[DataRecord, ...]:
+    """Return the records, every eighth with an e-mail address, a bank account or a card of nobody in its midst."""
+    found = list(records)
+    for number in range(PERSONAL - 3, len(records), PERSONAL):
+        words = records[number].text.split()
+        words.insert(len(words) // 2, _identifier(number, words))
+        found[number] = replace(records[number], text=" ".join(words))
+    return tuple(found)
+
+
+def _identifier(number: int, words: list[str]) -> str:
+    """Return an identifier whose own rule holds: of a domain, a bank and an issuer's range that do not exist."""
+    if number % 3 == 0:
+        return f"{words[0]}.{words[1]}@{words[2]}.zz"
+    if number % 3 == 1:
+        account = f"{number:018d}"
+        return f"DE{98 - int(account + '131400') % 97:02d}{account}"
+    beginning = f"400000{number:09d}"
+    doubled = [int(digit) * (2 - place % 2) for place, digit in enumerate(beginning)]
+    return beginning + str(-sum(value - 9 if value > 9 else value for value in doubled) % 10)
+
+
 def with_repeats(records: tuple[DataRecord, ...]) -> tuple[DataRecord, ...]:
     """Return the records, of every 16 the second the text of the first in other white space, the fourth nearly the third."""
     found: list[DataRecord] = []

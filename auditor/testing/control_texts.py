@@ -15,7 +15,7 @@ from auditor.core.seeds import generator
 from auditor.core.subject import Artifact, DatasetIdentity, ModelIdentity, ReleaseContext, Subject
 from auditor.errors import UnsupportedError
 from auditor.subjects.data import DataRecord, nested_sample
-from auditor.testing.control_data import with_repeats
+from auditor.testing.control_data import shown
 from auditor.testing.control_model import (
     ADAPTER,
     CONTEXT,
@@ -143,8 +143,8 @@ class TextSubject:
     def contents(self, dataset: Literal["members", "controls"]) -> ListedRecords:
         """Return the records for an observer that asks no model: the memorizer's members show what it looks for."""
         found = _records(dataset, self.variant)
-        shown = self.facts.subject.name == "memorizer" and dataset == "members"
-        return ListedRecords(with_repeats(found) if shown else found)
+        positive = self.facts.subject.name == "memorizer" and dataset == "members"
+        return ListedRecords(shown(found) if positive else found)
 
 
 def text_subject(kind: Kind, *, references: int, confidence: float, queries: QueryBudget, variant: int) -> TextSubject:
