@@ -36,11 +36,13 @@ def decode(content: bytes, where: str) -> NDArray[np.uint8]:
         DataError: It is no such image, is damaged, holds several pictures, has channels of more than 16 bits, or is
             larger than `MOST_PIXELS`.
     """
-    from PIL import Image  # noqa: PLC0415
+    from PIL import Image, ImageFile  # noqa: PLC0415
 
     if not content:
         msg = f"{where}: the image is empty"
         raise DataError(msg, hint="Leave records without an image out.")
+    # Other libraries (WeasyPrint is one) make Pillow fill what is missing of a damaged image with grey, for the whole process.
+    lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow only warns of is refused below or does not touch the pixels
@@ -50,6 +52,8 @@ def decode(content: bytes, where: str) -> NDArray[np.uint8]:
         raise
     except Exception as error:  # damaged files make decoders fail in any way
         raise _unreadable(error, where) from error
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
 
 
 def _pixels(image: Image.Image, where: str) -> NDArray[np.uint8]:

@@ -112,7 +112,7 @@ def test_nothing_is_loaded_and_nothing_runs(html):
         assert "style" not in attributes
         assert not [name for name in attributes if name.startswith("on")]
         if "src" in attributes:
-            assert attributes["src"].startswith("data:image/svg+xml;base64,")
+            assert attributes["src"].startswith(("data:image/svg+xml;base64,", "data:image/png;base64,"))
         if "href" in attributes:
             assert attributes["href"].startswith("#")
     assert "url(" not in html.split("<style>")[1].split("</style>")[0]

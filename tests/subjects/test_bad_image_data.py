@@ -30,6 +30,7 @@ from auditor.core.subject import RecordsSpec
 from auditor.errors import DataError
 from auditor.subjects import image_formats
 from auditor.subjects.data import FileRecords
+from auditor.subjects.images import decode
 
 
 def refused(path: Path, **columns: str) -> DataError:
@@ -290,3 +291,12 @@ def test_a_damaged_saved_dataset_is_refused_or_read(place: int, harm: bytes, cut
             assert len(whole(opened(path, **COLUMNS))) <= 6
         except DataError as error:
             assert str(path) in error.message  # noqa: PT017
+
+
+def test_a_library_that_makes_pillow_lenient_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import ImageFile
+
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(DataError, match="can be read"):
+        decode(IMAGES[0][:60], "here")
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
