@@ -91,7 +91,7 @@ class DiscoverableExtraction:
     """Greedy k-token prefix to suffix, decided by the teacher-forced pass."""
 
     name = "language/discoverable-extraction"
-    version = 1
+    version = 2
     title = "Discoverable extraction"
     question = "Given the beginning of a training record, does the model say the rest of it word for word?"
     access: Access = "scores"

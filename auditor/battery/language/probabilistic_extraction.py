@@ -67,7 +67,7 @@ class ProbabilisticExtraction:
     """(n, p)-discoverable extraction from the same teacher-forced pass."""
 
     name = "language/probabilistic-extraction"
-    version = 1
+    version = 2
     title = "Probabilistic extraction"
     question = "Within the queries an attacker has, does sampling say the rest of a training record word for word?"
     access: Access = "distribution"
