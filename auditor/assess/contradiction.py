@@ -71,9 +71,11 @@ def _duplicates(findings: Sequence[Finding]) -> str:
         if measured is None or measured.statistic != "excess_duplicates" or measured.estimate is None:
             continue
         if finding.outcome is not Outcome.INVALID and measured.estimate.low > 0.0:
+            exact = [row.estimate.value for row in measured.strata if row.label == "word for word"]
+            apart = f", {exact[0]:.2%} word for word" if exact else ""
             return (
                 f"{finding.test} found that {measured.estimate.value:.2%} of the members it read have an exact or near "
-                f"duplicate among them (at least {measured.estimate.low:.2%})"
+                f"duplicate among them{apart} (at least {measured.estimate.low:.2%} have one)"
             )
     return ""
 

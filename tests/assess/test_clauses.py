@@ -91,12 +91,15 @@ def test_duplicates_that_were_counted_contradict_that_there_are_none():
     said = [statement("The data were fully deduplicated before training.")]
 
     def state(low, outcome=Outcome.INCONCLUSIVE, statistic="excess_duplicates"):
-        counted = measurement("dataset/duplicates", statistic=statistic, estimate=estimate(0.02, low, 0.03))
+        exact = Stratum(by="kind", label="word for word", estimate=estimate(0.005, 0.0, 0.03))
+        counted = measurement(
+            "dataset/duplicates", statistic=statistic, estimate=estimate(0.02, low, 0.03), strata=(exact,)
+        )
         return assessed(finding(outcome, measurement=counted), statements=said).clauses[0]
 
     assert state(0.01).statement is StatementState.CONTRADICTED
     assert "2.00% of the members" in state(0.01).contradiction
-    assert "at least 1.00%" in state(0.01).contradiction
+    assert "0.50% word for word (at least 1.00%" in state(0.01).contradiction
     assert state(0.0).statement is StatementState.SUPPLIED
     assert state(0.01, Outcome.INVALID).statement is StatementState.SUPPLIED
     assert state(0.01, statistic="excess_rate").statement is StatementState.SUPPLIED
