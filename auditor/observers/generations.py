@@ -16,15 +16,18 @@ from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
 from auditor.core.seeds import generator
+from auditor.observers.copy_embeddings import embedding_columns, near, require_size, sscd
 from auditor.observers.matching import match_columns, matched_records, sides
 from auditor.observers.pictures import beside
 from auditor.subjects.images import fitted, png
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from numpy.typing import NDArray
 
+    from auditor.observers.copy_embeddings import Embed
     from auditor.observers.matching import Match, Matched
     from auditor.subjects.denoiser import Condition, Denoiser
 
@@ -49,6 +52,8 @@ class Parameters(Record):
     """Most records of each side that are matched against; null: as many as the smaller side has."""
     pictures: Literal["none", "masked", "full"] = "masked"
     """Pictures of what came out beside the training image: none, pixelated beyond recognition, or as they are."""
+    embedding: Literal["none", "sscd"] = "none"
+    """Whether the nearest record is looked for by SSCD embedding too; images of 64 pixels a side or more, and the extra `sscd`."""
 
 
 class GenerationsObserver:
@@ -60,14 +65,16 @@ class GenerationsObserver:
     parameters = Parameters
 
     def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return one need for each way of making images: the most images of any."""
+        """Return one need for each way of making images: the most images of any, with embeddings if any asks for them."""
         joined: dict[str, Need] = {}
         for need in needs:
             asked = Parameters.from_plain(need.parameters)
-            key = need.model_copy(update={"parameters": {**asked.plain(), "count": 1}}).identity()
-            held = joined.get(key)
-            most = max(asked.count, Parameters.from_plain(held.parameters).count if held else 0)
-            joined[key] = need.model_copy(update={"parameters": {**asked.plain(), "count": most}})
+            key = need.model_copy(update={"parameters": _made_alike(asked)}).identity()
+            held = Parameters.from_plain(joined[key].parameters) if key in joined else asked
+            update = {**_made_alike(asked), "count": max(asked.count, held.count)}
+            if "sscd" in {asked.embedding, held.embedding}:
+                update["embedding"] = "sscd"
+            joined[key] = need.model_copy(update={"parameters": update})
         return list(joined.values())
 
     def covers(self, joined: Need, need: Need) -> bool:
@@ -75,9 +82,10 @@ class GenerationsObserver:
         if (joined.observer, joined.dataset, joined.model) != (need.observer, need.dataset, need.model):
             return False
         held, asked = Parameters.from_plain(joined.parameters), Parameters.from_plain(need.parameters)
-        return held.count >= asked.count and {**held.plain(), "count": 1} == {**asked.plain(), "count": 1}
+        embedded = held.embedding in {asked.embedding, "sscd"}
+        return embedded and held.count >= asked.count and _made_alike(held) == _made_alike(asked)
 
-    def columns(self, parameters: Parameters) -> tuple[Column, ...]:  # noqa: ARG002  (the protocol's argument)
+    def columns(self, parameters: Parameters) -> tuple[Column, ...]:
         """Return the columns it writes."""
         return (
             Column(name="seed", type="int64", unit="none", meaning="Seed of the image."),
@@ -95,6 +103,7 @@ class GenerationsObserver:
             Column(name="control_cluster", type="string", unit="none", meaning="Person, document or record of it."),
             Column(name="control_copies", type="int32", unit="records", meaning="Its copies, as declared."),
             *match_columns("control"),
+            *(() if parameters.embedding == "none" else embedding_columns("member") + embedding_columns("control")),
             Column(
                 name="picture",
                 type="binary",
@@ -119,7 +128,13 @@ class GenerationsObserver:
 
     def observe(self, need: Need, opened: OpenedSubject, part: Part) -> Shard:
         """Make and match one part of the images."""
+        return self.observe_by(need, opened, part, sscd)
+
+    def observe_by(self, need: Need, opened: OpenedSubject, part: Part, embed: Embed) -> Shard:
+        """Make and match one part of the images, by this embedding where one is asked for."""
         asked = Parameters.from_plain(need.parameters)
+        if asked.embedding == "sscd":
+            require_size(opened.denoiser("subject").image_shape)
         model = opened.denoiser(need.model or "subject")
         both = sides(opened, asked.records, part.seed)
         members, controls = both["members"], both["controls"]
@@ -134,11 +149,33 @@ class GenerationsObserver:
                 "asked": pa.array(ids, type=pa.string()),
                 **_columns("member", members, to_members),
                 **_columns("control", controls, to_controls),
+                **({} if asked.embedding == "none" else _embedded(opened, images, both, embed)),
                 "picture": pa.array(shown, type=pa.binary()),
             }
         )
         restricted = pa.table({"image": pa.array([png(image) for image in images], type=pa.binary())})
         return Shard(public, restricted, calls=len(images), tokens=model.passes - before)
+
+
+def _made_alike(asked: Parameters) -> dict[str, Any]:
+    """Return what decides how images are made and matched by pixels: the same with and without embeddings, in any number."""
+    return {name: value for name, value in asked.plain().items() if name != "embedding"} | {"count": 1}
+
+
+def _embedded(
+    opened: OpenedSubject,
+    images: NDArray[np.uint8],
+    both: Mapping[Literal["members", "controls"], Matched],
+    embed: Embed,
+) -> dict[str, pa.Array]:
+    """Return the nearest record of either side by embedding: it may be another than by pixels."""
+    queries = embed(images)
+    found = {}
+    for name, side in (("member", both["members"]), ("control", both["controls"])):
+        closest = near(opened, queries, side, name, embed)
+        found[f"{name}_sscd"] = pa.array(closest.distance, type=pa.float64())
+        found[f"{name}_sscd_id"] = pa.array(side.records.ids[closest.nearest], type=pa.string())
+    return found
 
 
 def _guidance(model: Denoiser, asked: Parameters) -> float:

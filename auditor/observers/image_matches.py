@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 from pydantic import PositiveInt
@@ -10,10 +10,13 @@ from pydantic import PositiveInt
 from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
+from auditor.observers.copy_embeddings import UNIT, embedded, near, require_size, sscd
 from auditor.observers.matching import DISTANCE, NEIGHBOURS, TILES, matched_records, sides
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from auditor.observers.copy_embeddings import Embed
 
 
 class Parameters(Record):
@@ -21,6 +24,8 @@ class Parameters(Record):
 
     records: PositiveInt | None = None
     """Most records of each side; null: as many as the smaller side has."""
+    embedding: Literal["none", "sscd"] = "none"
+    """Whether the nearest is looked for by SSCD embedding too; images of 64 pixels a side or more, and the extra `sscd`."""
 
 
 class ImageMatchesObserver:
@@ -32,15 +37,26 @@ class ImageMatchesObserver:
     parameters = Parameters
 
     def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
+        """Return the different needs; of two that differ in embeddings alone, the one that has them."""
+        different = list({need.identity(): need for need in needs}.values())
+        richer = [need for need in different if Parameters.from_plain(need.parameters).embedding == "sscd"]
+        return richer + [need for need in different if not any(self.covers(held, need) for held in richer)]
 
     def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
+        """Return whether they are the same, or differ in embeddings that this one need not have."""
+        if joined == need:
+            return True
+        if (joined.observer, joined.dataset, joined.model) != (need.observer, need.dataset, need.model):
+            return False
+        held, asked = Parameters.from_plain(joined.parameters), Parameters.from_plain(need.parameters)
+        return held.embedding == "sscd" and held.records == asked.records
 
-    def columns(self, parameters: Parameters) -> tuple[Column, ...]:  # noqa: ARG002  (the protocol's argument)
+    def columns(self, parameters: Parameters) -> tuple[Column, ...]:
         """Return the columns it writes."""
+        by_embedding = (
+            Column(name="sscd", type="double", unit=UNIT, meaning="To the most alike of the other side by embedding."),
+            Column(name="sscd_id", type="string", unit="none", meaning="Id of that record."),
+        )
         return (
             Column(name="id", type="string", unit="none", meaning="Id of the record."),
             Column(name="cluster", type="string", unit="none", meaning="Person, document or record it belongs to."),
@@ -67,6 +83,7 @@ class ImageMatchesObserver:
                 unit="ratio",
                 meaning=f"That distance over half the mean distance of the {NEIGHBOURS} nearest of the other side.",
             ),
+            *(() if parameters.embedding == "none" else by_embedding),
         )
 
     def items(self, need: Need, facts: Facts) -> int:
@@ -79,7 +96,13 @@ class ImageMatchesObserver:
 
     def observe(self, need: Need, opened: OpenedSubject, part: Part) -> Shard:
         """Match one part of the records: members first, then controls."""
+        return self.observe_by(need, opened, part, sscd)
+
+    def observe_by(self, need: Need, opened: OpenedSubject, part: Part, embed: Embed) -> Shard:
+        """Match one part of the records, by this embedding where one is asked for."""
         asked = Parameters.from_plain(need.parameters)
+        if asked.embedding == "sscd":
+            require_size(opened.denoiser("subject").image_shape)
         both = sides(opened, asked.records, part.seed)
         count = len(both["members"].records)
         tables: list[pa.Table] = []
@@ -87,22 +110,24 @@ class ImageMatchesObserver:
             rows = slice(min(max(part.start - start, 0), count), max(min(part.stop - start, count), 0))
             records, there = own.records, other.records.ids
             found = other.match(records.images[rows])
-            tables.append(
-                pa.table(
-                    {
-                        "id": pa.array(records.ids[rows], type=pa.string()),
-                        "cluster": pa.array(records.clusters[rows], type=pa.string()),
-                        "member": pa.array([not start] * len(found.nearest), type=pa.bool_()),
-                        "copies": pa.array(records.copies[rows], type=pa.int32()),
-                        "source": pa.array(records.sources[rows], type=pa.string()),
-                        "same_as": pa.array(records.ids[own.first[rows]], type=pa.string()),
-                        "nearest": pa.array(there[found.nearest], type=pa.string()),
-                        "distance": pa.array(found.distance, type=pa.float64()),
-                        "tiled": pa.array(found.tiled, type=pa.float64()),
-                        "ratio": pa.array(found.ratio, type=pa.float64()),
-                    }
-                )
-            )
+            columns = {
+                "id": pa.array(records.ids[rows], type=pa.string()),
+                "cluster": pa.array(records.clusters[rows], type=pa.string()),
+                "member": pa.array([not start] * len(found.nearest), type=pa.bool_()),
+                "copies": pa.array(records.copies[rows], type=pa.int32()),
+                "source": pa.array(records.sources[rows], type=pa.string()),
+                "same_as": pa.array(records.ids[own.first[rows]], type=pa.string()),
+                "nearest": pa.array(there[found.nearest], type=pa.string()),
+                "distance": pa.array(found.distance, type=pa.float64()),
+                "tiled": pa.array(found.tiled, type=pa.float64()),
+                "ratio": pa.array(found.ratio, type=pa.float64()),
+            }
+            if asked.embedding == "sscd":
+                names = ("control", "member") if start else ("member", "control")
+                closest = near(opened, embedded(opened, own, names[0], embed)[rows], other, names[1], embed)
+                columns["sscd"] = pa.array(closest.distance, type=pa.float64())
+                columns["sscd_id"] = pa.array(there[closest.nearest], type=pa.string())
+            tables.append(pa.table(columns))
         return Shard(pa.concat_tables(tables), None, calls=0, tokens=0)
 
 

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
 
 from auditor.battery.blind import blind_gates
 from auditor.battery.diffusion.generated import (
-    RULES,
+    EMBEDDED,
+    LEAST_SIMILARITY,
+    PUBLISHED,
     Generated,
     Real,
+    Rule,
     allowed_share,
+    at_least_one,
     blind_names,
     blind_need,
+    deciding,
     distances_figure,
     matched_clusters,
     read_generated,
     read_real,
     require_generator,
+    rules_asked,
     threshold_gate,
 )
 from auditor.battery.estimates import between, copies_bins, excess_rate, excess_rate_p, percent, rate
@@ -57,8 +63,10 @@ class Parameters(Record):
     """Most records of each side that are matched against; null: as many as the smaller side has."""
     quantile: float | None = Field(default=None, ge=0.0, lt=0.5)
     """Share of real images that may lie within the threshold of an image of the other side; 0: none; null: one in `count`, at most 0.01."""
-    rule: Literal["distance", "tiled", "ratio"] = "distance"
-    """What decides: l2, tiled l2 or the normalised distance; the others are printed beside it."""
+    rule: Literal["distance", "tiled", "ratio", "sscd"] = "distance"
+    """What decides: l2, tiled l2, the normalised distance or SSCD similarity; the others are printed beside it."""
+    embedding: Literal["none", "sscd"] = "none"
+    """Whether images are matched by SSCD embedding too, as `rule: sscd` does: 64 pixels a side or more, and the extra `sscd`."""
     pictures: Literal["none", "masked", "full"] = "masked"
     """Pictures of what came out beside the training image: none, pixelated beyond recognition, or as they are."""
     blind_records: PositiveInt | None = 2000
@@ -86,14 +94,16 @@ class Extraction:
     def needs(self, parameters: Parameters, facts: Facts) -> dict[str, Need]:
         """Return what the model makes, how near real images lie to each other, and the blind baseline."""
         require_generator(facts)
-        made = {
+        made: dict[str, Any] = {
             "count": parameters.count,
             "steps": parameters.steps,
             "guidance": parameters.guidance,
             "records": parameters.records,
             "pictures": parameters.pictures,
         }
-        real = {"records": parameters.records}
+        real: dict[str, Any] = {"records": parameters.records}
+        if "sscd" in rules_asked(parameters.rule, parameters.embedding, facts):
+            made["embedding"] = real["embedding"] = "sscd"
         return {
             "generations": Need(observer="generations", dataset="members+controls", parameters=made),
             "real": Need(observer="image-matches", dataset="members+controls", model=None, parameters=real),
@@ -110,14 +120,15 @@ class Extraction:
     ) -> Measurement:
         """Return the share of members that came out beside the share of controls."""
         level, facts = measuring.facts.confidence, measuring.facts
-        real = read_real(evidence["real"])
+        rules = rules_asked(parameters.rule, parameters.embedding, facts)
+        real = read_real(evidence["real"], rules)
         made = read_generated(evidence["generations"], real, parameters.count)
-        share = allowed_share(parameters.quantile, parameters.count)
-        threshold = real.threshold(parameters.rule, share)
-        matched = made.matches(parameters.rule, threshold)
+        share, rule = allowed_share(parameters.quantile, parameters.count), deciding(parameters.rule, facts)
+        threshold = real.threshold(rule, share)
+        matched = made.matches(rule, threshold)
         hits = (
-            made.hits("members", matched[0], real.members),
-            made.hits("controls", matched[1], real.controls),
+            made.hits("members", matched[0], real.members, rule),
+            made.hits("controls", matched[1], real.controls, rule),
         )
         found, control, excess = _rates(hits[0] > 0, hits[1] > 0, real, level)
         sides = (hits[0] > 0, real.members.clusters, hits[1] > 0, real.controls.clusters)
@@ -150,13 +161,13 @@ class Extraction:
                 distances_figure(made, real.threshold("distance", share)),
                 _copies_figure(real, hits[0] > 0, control, level),
             ),
-            exhibits=_exhibits(evidence["generations"], made, real, matched[0], hits[0]),
+            exhibits=_exhibits(evidence["generations"], made, real, matched[0], hits[0], rule),
             caveats=_caveats(parameters, real, facts),
             method=(
                 f"The model makes {len(made):,} images ({parameters.steps} steps), each from a seed of its own, and each is held "
                 f"against {len(real.members):,} members and as many controls, exactly; captions or classes, where the model "
                 "wants them, are drawn from both alike. An image matches the nearest record if it is nearer to it than to "
-                f"any record of the other side and within the distance ({RULES[parameters.rule]} {threshold:.4f}) that "
+                f"any record of the other side and within the distance ({rules[rule]} {threshold:.4f}) that "
                 f"{100 * share:.3g} % of real images have to the other side. Distinct members that came out are "
                 "compared with distinct controls: exact intervals, Newcombe's for the difference, Fisher's test, by person or document."
             ),
@@ -200,19 +211,21 @@ def _strata(
     control: Estimate,
     measuring: Measuring,
 ) -> list[Stratum]:
-    level = measuring.facts.confidence
+    level, facts = measuring.facts.confidence, measuring.facts
     strata = []
-    for rule, name in RULES.items():
+    rules = rules_asked(parameters.rule, parameters.embedding, facts)
+    for rule, name in rules.items():
         limit = real.threshold(rule, allowed_share(parameters.quantile, parameters.count))
-        both = made.matches(rule, limit)
-        flags = (
-            made.hits("members", both[0], real.members) > 0,
-            made.hits("controls", both[1], real.controls) > 0,
-        )
-        found, beside, _ = _rates(*flags, real, level)
-        decides = "decides" if rule == parameters.rule else "beside the decision, not corrected for"
-        note = f"within {limit:.4f}; {decides}"
-        strata.append(Stratum(by="rule", label=name, estimate=found, control=beside, note=note))
+        found, beside = _came_out(made, real, rule, limit, level)
+        decides = "decides" if rule == deciding(parameters.rule, facts) else "beside the decision, not corrected for"
+        label, within = name, f"within {limit:.4f}"
+        if rule in EMBEDDED:
+            label, within = "SSCD similarity", f"at least {1 - limit:.4f}, never less than {LEAST_SIMILARITY}"
+        strata.append(Stratum(by="rule", label=label, estimate=found, control=beside, note=f"{within}; {decides}"))
+    for similarity, meant in PUBLISHED.items() if "sscd" in rules else ():
+        found, beside = _came_out(made, real, "sscd", 1.0 - similarity, level)
+        label, note = f"SSCD similarity of at least {similarity}", f"{meant}; a published constant, not calibrated here"
+        strata.append(Stratum(by="published level", label=label, estimate=found, control=beside, note=note))
     flagged = hits > 0
     for label, chosen, _ in copies_bins(real.members.copies):
         found = rate(flagged[chosen], real.members.clusters[chosen], level)
@@ -227,18 +240,28 @@ def _strata(
     return strata
 
 
+def _came_out(made: Generated, real: Real, rule: Rule, limit: float, level: float) -> tuple[Estimate, Estimate]:
+    """Return the shares of members and of controls that come out by a rule."""
+    both = made.matches(rule, limit)
+    members = made.hits("members", both[0], real.members, rule) > 0
+    controls = made.hits("controls", both[1], real.controls, rule) > 0
+    return _rates(members, controls, real, level)[:2]
+
+
 def _per_image(parameters: Parameters, made: Generated, real: Real, measuring: Measuring) -> list[Stratum]:
     """Return how many images match a record, images of one record counted as one witness, and what the query budget makes of it."""
     level, budget = measuring.facts.confidence, measuring.facts.queries.per_subject
     share = allowed_share(parameters.quantile, parameters.count)
-    matched = made.matches(parameters.rule, real.threshold(parameters.rule, share))
+    rule = deciding(parameters.rule, measuring.facts)
+    matched = made.matches(rule, real.threshold(rule, share))
+    places = made.places("members", rule), made.places("controls", rule)
     found = []
-    for flags, side, ids in zip(matched, ("members", "controls"), (real.members.ids, real.controls.ids), strict=True):
+    for flags, place, ids in zip(matched, places, (real.members.ids, real.controls.ids), strict=True):
         alone = np.array([f"image {number}" for number in range(len(made))], dtype=object)
-        found.append(rate(flags, np.where(flags, ids[made.nearest[side]], alone), level))
+        found.append(rate(flags, np.where(flags, ids[place], alone), level))
     first = dict(zip(real.members.ids.tolist(), real.members.first.tolist(), strict=True))
     wanted = np.array([first.get(record, -1) for record in made.asked.tolist()], dtype=np.int64)
-    own = matched[0] & (wanted == real.members.first[made.nearest["members"]])
+    own = matched[0] & (wanted == real.members.first[places[0]])
     strata = [
         Stratum(
             by="image made",
@@ -250,8 +273,8 @@ def _per_image(parameters: Parameters, made: Generated, real: Real, measuring: M
         Stratum(
             by="query budget",
             label=f"a member among {budget:,} images",
-            estimate=_at_least_one(found[0], budget),
-            control=_at_least_one(found[1], budget),
+            estimate=at_least_one(found[0], budget),
+            control=at_least_one(found[1], budget),
             note="probability, from the share above",
         ),
     ]
@@ -263,17 +286,6 @@ def _per_image(parameters: Parameters, made: Generated, real: Real, measuring: M
 
 def _share(flags: NDArray[np.bool_], level: float) -> Estimate:
     return rate(flags, np.arange(len(flags)).astype(object), level)
-
-
-def _at_least_one(found: Estimate, budget: int) -> Estimate:
-    """Return the probability that one of `budget` images matches, from the share of images that do."""
-
-    def at_least_one(share: float) -> float:
-        return float(-np.expm1(budget * np.log1p(-min(share, 1.0 - 1e-12))))
-
-    ends = {name: at_least_one(getattr(found, name)) for name in ("value", "low", "high")}
-    upper = None if found.upper is None else at_least_one(found.upper)
-    return found.model_copy(update={**ends, "upper": upper, "method": f"1 - (1 - share)^{budget}, of {found.method}"})
 
 
 def _copies_figure(real: Real, flagged: NDArray[np.bool_], control: Estimate, level: float) -> Figure:
@@ -313,19 +325,34 @@ def _copies_figure(real: Real, flagged: NDArray[np.bool_], control: Estimate, le
 
 
 def _exhibits(
-    table: ObservedTable, made: Generated, real: Real, matched: NDArray[np.bool_], hits: NDArray[np.int64]
+    table: ObservedTable,
+    made: Generated,
+    real: Real,
+    matched: NDArray[np.bool_],
+    hits: NDArray[np.int64],
+    rule: Rule,
 ) -> tuple[Exhibit, ...]:
     """Return the members that came out, the nearest image of each; those with a picture first."""
-    pictures = table.column("picture")
-    distance = made.to_members["distance"]
+    by = "distance" if rule != "sscd" else rule
+    distance, places = made.to_members[by], made.places("members", rule)
+    drawn = table.column("picture")[: len(made)]
+    # A picture shows the member nearest by pixels: it is of no use to a match with another.
+    pictures = [one if same else b"" for one, same in zip(drawn, places == made.nearest["members"], strict=True)]
     best: dict[int, int] = {}
     for row in sorted(np.flatnonzero(matched).tolist(), key=lambda row: (not pictures[row], distance[row], row)):
-        best.setdefault(int(made.nearest["members"][row]), row)
+        best.setdefault(int(places[row]), row)
     shown = list(best.items())[:MOST_EXHIBITS]
+    other = made.to_controls[by]
+
+    def excerpt(row: int) -> str:
+        if by == "sscd":
+            return f"SSCD similarity {1 - distance[row]:.4f}; {1 - other[row]:.4f} to the most alike control"
+        return f"l2 {distance[row]:.4f}; {distance[row] / other[row]:.2f} times that to the nearest control"
+
     return tuple(
         Exhibit(
             record=str(real.members.ids[place]),
-            excerpt=f"l2 {distance[row]:.4f}; {distance[row] / made.to_controls['distance'][row]:.2f} times that to the nearest control",
+            excerpt=excerpt(row),
             note=f"{real.members.copies[place]} copies in training; {hits[place]} of {len(made):,} images match it",
             picture=base64.b64encode(pictures[row] or b"").decode(),
         )
@@ -336,12 +363,23 @@ def _exhibits(
 def _caveats(parameters: Parameters, real: Real, facts: Facts) -> tuple[str, ...]:
     found = [
         "What was not made in this number of images may be made in more; an attacker who asks longer finds more.",
-        "Distances are of pixels: a copy that is shifted, mirrored or recoloured is not counted.",
+        (
+            "Similarities are those of SSCD, which finds copies that are cut, mirrored or recoloured, and also different pictures "
+            "of one scene. Persons are confirmed by pixels alone."
+            if deciding(parameters.rule, facts) == "sscd"
+            else "Distances are of pixels: a copy that is shifted, mirrored or recoloured is not counted."
+        ),
         (
             f"{100 * allowed_share(parameters.quantile, parameters.count):.3g} % of real images lie within the threshold of an "
             "image of the other side, so that some matches are chance on either side; only the difference speaks of memory."
         ),
     ]
+    if facts.instrument and "sscd" in {parameters.rule, parameters.embedding}:
+        found.append("The control models make images too small for SSCD: they are matched by pixels alone.")
+    elif "sscd" in {parameters.rule, parameters.embedding}:
+        found.append(
+            "The positive and negative control models are matched by pixels alone: their images are too small for SSCD."
+        )
     left = facts.subject.members.records - len(real.members)
     if left > 0:
         found.append(

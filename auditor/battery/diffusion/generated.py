@@ -8,24 +8,30 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from auditor.core.evidence import Need
-from auditor.core.finding import Figure, Gate, Power, Series
+from auditor.core.finding import Estimate, Figure, Gate, Power, Series
 from auditor.errors import IntegrityError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from auditor.contract.protocol import Facts
     from auditor.evidence.table import ObservedTable
 
-Rule = Literal["distance", "tiled", "ratio"]
+Rule = Literal["distance", "tiled", "ratio", "sscd"]
 RULES: dict[Rule, str] = {
     "distance": "l2",
     "tiled": "tiled l2",
     "ratio": "normalised distance",
 }
 """What is held against a threshold, and how it is called."""
+EMBEDDED: dict[Rule, str] = {"sscd": "1 - SSCD similarity"}
+"""What is held against a threshold beside them where embeddings were asked for."""
+LEAST_SIMILARITY = 0.5
+"""SSCD similarity below which nothing counts as a copy, whatever real images have (Somepalli et al. 2023)."""
+PUBLISHED = {0.5: "where Somepalli et al. (2023) count replication", 0.75: "90 % precision on its makers' benchmark"}
+"""Published levels of SSCD similarity, and what each means."""
 BINS = 24
 
 
@@ -57,7 +63,8 @@ class Real:
 
     def threshold(self, rule: Rule, quantile: float) -> float:
         """Return the largest value that at most a share `quantile` of the real images reach; the smallest value if none may."""
-        return float(np.quantile(self.apart[rule], quantile, method="lower"))
+        limit = float(np.quantile(self.apart[rule], quantile, method="lower"))
+        return min(limit, 1.0 - LEAST_SIMILARITY) if rule == "sscd" else limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class Generated:
 
     asked: NDArray[np.object_]
     nearest: dict[str, NDArray[np.int64]]
-    """Position of the nearest record among those of its side, by `members` and `controls`."""
+    """Position of the nearest record among those of its side, by `members` and `controls`; `sscd members` by embedding."""
     to_members: dict[Rule, NDArray[np.float64]]
     to_controls: dict[Rule, NDArray[np.float64]]
 
@@ -80,15 +87,23 @@ class Generated:
         return (m <= threshold) & (m < c), (c <= threshold) & (c < m)
 
     def hits(
-        self, side: Literal["members", "controls"], matched: NDArray[np.bool_], records: Side
+        self,
+        side: Literal["members", "controls"],
+        matched: NDArray[np.bool_],
+        records: Side,
+        rule: Rule = "distance",
     ) -> NDArray[np.int64]:
-        """Return how many images match the picture of each record of a side, shape [records]."""
-        counts = np.bincount(self.nearest[side][matched], minlength=len(records)).astype(np.int64)
+        """Return how many images match the picture of each record of a side by a rule, shape [records]."""
+        counts = np.bincount(self.places(side, rule)[matched], minlength=len(records)).astype(np.int64)
         return np.asarray(counts[records.first])
 
+    def places(self, side: Literal["members", "controls"], rule: Rule) -> NDArray[np.int64]:
+        """Return the position of the nearest record of a side: by pixels, or by embedding if that is the rule."""
+        return self.nearest[f"{rule} {side}" if rule in EMBEDDED else side]
 
-def read_real(table: ObservedTable) -> Real:
-    """Return an observation of `image-matches`.
+
+def read_real(table: ObservedTable, rules: Iterable[Rule] = tuple(RULES)) -> Real:
+    """Return an observation of `image-matches`, with the values that these rules hold against a threshold.
 
     Raises:
         IntegrityError: There is no record on one side.
@@ -115,7 +130,7 @@ def read_real(table: ObservedTable) -> Real:
             sources=table.column("source")[chosen],
         )
 
-    apart = {rule: np.asarray(table.column(rule), dtype=np.float64) for rule in RULES}
+    apart = {rule: np.asarray(table.column(rule), dtype=np.float64) for rule in rules}
     return Real(side(member), side(~member), apart)
 
 
@@ -140,15 +155,19 @@ def read_generated(table: ObservedTable, real: Real, count: int) -> Generated:
         IntegrityError: An image is matched to a record that was not among those matched against.
     """
     nearest = {}
+    prefixes = ["", *(f"{rule} " for rule in EMBEDDED if rule in real.apart)]
     for name, side in (("member", real.members), ("control", real.controls)):
         places = {record: place for place, record in enumerate(side.ids.tolist())}
-        found = [places.get(record, -1) for record in table.column(f"{name}_id")[:count].tolist()]
-        if -1 in found:
-            msg = f"an image is matched to a {name} that is not among the records matched against"
-            raise IntegrityError(msg, hint="The bundle is damaged, or its parameters are not those of its evidence.")
-        nearest[f"{name}s"] = np.array(found, dtype=np.int64)
+        for prefix in prefixes:
+            column = "_".join([name, *prefix.split(), "id"])
+            found = [places.get(record, -1) for record in table.column(column)[:count].tolist()]
+            if -1 in found:
+                msg = f"an image is matched to a {name} that is not among the records matched against"
+                hint = "The bundle is damaged, or its parameters are not those of its evidence."
+                raise IntegrityError(msg, hint=hint)
+            nearest[f"{prefix}{name}s"] = np.array(found, dtype=np.int64)
     distances = [
-        {rule: np.asarray(table.column(f"{name}_{rule}")[:count], dtype=np.float64) for rule in RULES}
+        {rule: np.asarray(table.column(f"{name}_{rule}")[:count], dtype=np.float64) for rule in real.apart}
         for name in ("member", "control")
     ]
     return Generated(table.column("asked")[:count], nearest, *distances)
@@ -160,6 +179,27 @@ def allowed_share(quantile: float | None, count: int) -> float:
     A model that remembers nothing makes images about as near to a side as real ones are: then about one of `count` matches by chance.
     """
     return min(0.01, 1.0 / count) if quantile is None else quantile
+
+
+def deciding(rule: Rule, facts: Facts) -> Rule:
+    """Return the rule that decides; the control models of the instrument make images too small for an embedding."""
+    return "distance" if facts.instrument and rule in EMBEDDED else rule
+
+
+def rules_asked(rule: Rule, embedding: str, facts: Facts) -> dict[Rule, str]:
+    """Return the rules that images are matched by, and how each is called."""
+    return {**RULES, **EMBEDDED} if "sscd" in {rule, embedding} and not facts.instrument else RULES
+
+
+def at_least_one(found: Estimate, budget: int) -> Estimate:
+    """Return the probability that one of `budget` images matches, from the share of images that do."""
+
+    def of_share(share: float) -> float:
+        return float(-np.expm1(budget * np.log1p(-min(share, 1.0 - 1e-12))))
+
+    ends = {name: of_share(getattr(found, name)) for name in ("value", "low", "high")}
+    upper = None if found.upper is None else of_share(found.upper)
+    return found.model_copy(update={**ends, "upper": upper, "method": f"1 - (1 - share)^{budget}, of {found.method}"})
 
 
 def require_generator(facts: Facts) -> None:
