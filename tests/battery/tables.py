@@ -89,7 +89,9 @@ def continuations(table, equal=None, rows=8):
     return MemoryTable({"id": ids, "eligible": np.ones(len(ids), dtype=bool), "equal": np.array(said)})
 
 
-def score_tables(rng, members, controls, shift=0.0, clusters=None, tokens=40, references=0, frequencies=False):
+def score_tables(
+    rng, members, controls, shift=0.0, clusters=None, tokens=40, references=0, frequencies=False, context=False
+):
     """The observations of `language/membership`, with a shift of the members' log-probabilities."""
     found = {}
     for side, count, move in (("members", members, shift), ("controls", controls, 0.0)):
@@ -113,6 +115,10 @@ def score_tables(rng, members, controls, shift=0.0, clusters=None, tokens=40, re
             found[f"{side}-reference-{number}"] = MemoryTable(base | {"logprob": other})
         if frequencies:
             found[side].columns["previous"] = [rng.integers(0, 2, tokens).astype(np.int32) for _ in rows]
+    if context:
+        both = [(found[side].columns["id"], found[side].columns["logprob"]) for side in ("members", "controls")]
+        after = [row - 0.2 + rng.normal(0, 0.3) for _, rows in both for row in rows]
+        found["context"] = MemoryTable({"id": np.concatenate([names for names, _ in both]), "logprob": after})
     if frequencies:
         names = np.concatenate([found[side].columns["id"] for side in ("members", "controls")])
         drawn = [np.log(rng.uniform(1e-4, 1e-2, tokens)) for _ in names]

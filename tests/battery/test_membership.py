@@ -9,6 +9,7 @@ from tables import MemoryTable, measuring, score_tables, text_columns
 from auditor.battery.language.membership import TEST
 from auditor.battery.language.membership_scores import (
     calibrated,
+    conditional,
     divergence,
     features,
     lowest_mean,
@@ -64,6 +65,20 @@ def test_frequencies_are_matched_by_token_where_the_first_is_not_scored():
     evidence["members-lowercase"] = evidence["members"]
     evidence["frequencies"] = MemoryTable({"id": np.array(["m0"]), "log_frequency": [np.log([0.5, 1e-2, 1e-4, 0.5])]})
     assert read_scores(evidence, "members", 0.2).scores["dc_pdd"][0] == pytest.approx(0.004605, abs=1e-6)
+
+
+def test_recall_compares_the_same_tokens():
+    after, without = np.array([-2.0, -4.0], np.float32), np.array([-1.0, -3.0, -50.0], np.float32)
+    assert conditional(after, without) == 3.0 / 2.0
+    assert conditional(after, np.zeros(2, np.float32)) == 1.0
+
+
+def test_controls_of_the_context_get_no_score_at_all():
+    evidence = score_tables(RNG(0), 30, 30, context=True)
+    columns = evidence["context"].columns
+    evidence["context"] = MemoryTable({name: values[:55] for name, values in columns.items()})
+    assert len(read_scores(evidence, "members", 0.2).ids) == 30
+    assert read_scores(evidence, "controls", 0.2).ids.tolist() == [f"c{number}" for number in range(25)]
 
 
 def referenced(own, others):
@@ -134,10 +149,11 @@ def test_many_weak_hints_show_in_the_set_before_they_show_in_a_record():
 def test_scores_that_cost_passes_are_asked_for_only_by_parameter():
     plain = TEST.needs(TEST.parameters(), measuring(references=3).facts)
     assert {"members-reference-0", "controls-reference-0"} <= set(plain)
-    assert not {"members-reference-1", "frequencies"} & set(plain)
-    asked = TEST.needs(TEST.parameters(references=9, dc_pdd=True), measuring(references=3).facts)
+    assert not {"members-reference-1", "frequencies", "context"} & set(plain)
+    asked = TEST.needs(TEST.parameters(references=9, dc_pdd=True, recall=7), measuring(references=3).facts)
     assert "controls-reference-2" in asked
     assert "controls-reference-3" not in asked
+    assert asked["context"].parameters == {"records": 5000, "max_tokens": 256, "shots": 7}
     assert (asked["frequencies"].observer, asked["frequencies"].dataset) == ("token-frequencies", "members+controls")
 
 
@@ -254,7 +270,7 @@ def fires(found):
 
 @pytest.mark.parametrize("clusters", [None, 5])
 def test_it_stays_quiet_on_the_innocent(clusters):
-    extra = {"references": 2, "frequencies": True} if clusters else {}
+    extra = {"references": 2, "frequencies": True, "context": True} if clusters else {}
     found = [
         measure(score_tables(RNG([seed, 7]), 100, 100, clusters=clusters, **extra), measuring(seed=seed), fpr=0.1)
         for seed in range(200)

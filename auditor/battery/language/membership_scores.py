@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from auditor.evidence.table import ObservedTable
 
-SCORES = ("loss", "zlib", "lowercase", "min_k", "min_k_plus_plus", "dc_pdd", "reference", "rmia", "lira")
+SCORES = ("loss", "zlib", "lowercase", "min_k", "min_k_plus_plus", "dc_pdd", "recall", "reference", "rmia", "lira")
 """Names of the scores, in the order they are reported."""
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 """Shares of the least and most likely tokens whose means dataset inference learns from (Maini et al. 2024)."""
@@ -69,6 +69,21 @@ def divergence(
     return float(np.minimum(p * surprise, cap).mean())
 
 
+def conditional(after: NDArray[np.float32], logprob: NDArray[np.float32]) -> float:
+    """Return ReCaLL: the log-probability after a context of non-members over that without, of the tokens both have scored.
+
+    Args:
+        after: log p of each token after the context, nat, below 0.
+        logprob: The same without, from the same token on.
+
+    Source:
+        ReCaLL (2024). The tokens are the same on both sides: a first token that is scored only after a context would shift the ratio.
+    """
+    count = min(len(after), len(logprob))
+    without = mean_logprob(logprob[:count])
+    return mean_logprob(after[:count]) / without if without else 1.0
+
+
 def profile(logprob: NDArray[np.float32]) -> dict[str, float]:
     """Return the means of the least and of the most likely tokens, by several shares, one token at least."""
     ordered = np.sort(logprob.astype(np.float64))
@@ -84,7 +99,7 @@ def read_scores(evidence: Mapping[str, ObservedTable], side: str, min_k: float) 
 
     Args:
         evidence: Observations by name: the side, `<side>-lowercase`, `<side>-reference-<n>` for each reference model, and
-            `frequencies` where DC-PDD is asked.
+            `frequencies` where DC-PDD is asked, `context` where ReCaLL is.
         side: `members` or `controls`.
         min_k: Share of tokens for Min-K%.
     """
@@ -92,8 +107,9 @@ def read_scores(evidence: Mapping[str, ObservedTable], side: str, min_k: float) 
     for name in sorted(evidence):
         if name.startswith(f"{side}-reference-"):
             others[name.removeprefix(f"{side}-")] = _mean_by_id(evidence[name])
-    frequency = _frequencies(evidence["frequencies"]) if "frequencies" in evidence else None
-    needed: list[Mapping[str, object]] = [*others.values(), *([frequency] if frequency is not None else [])]
+    frequency = _lists(evidence["frequencies"], "log_frequency") if "frequencies" in evidence else None
+    context = _lists(evidence["context"], "logprob") if "context" in evidence else None
+    needed: list[Mapping[str, object]] = [*others.values(), *(one for one in (frequency, context) if one is not None)]
     rows: dict[str, list[object]] = {"id": [], "cluster": [], "copies": []}
     scores: dict[str, list[float]] = {}
     columns = [*rows, "zlib_bytes", "logprob", "mean", "deviation"]
@@ -110,6 +126,8 @@ def read_scores(evidence: Mapping[str, ObservedTable], side: str, min_k: float) 
             lower = means.pop("lowercase")
             # Both are negative: the more the lower-case text is less likely than the text itself, the higher.
             found |= {"lowercase": -found["loss"] / lower if lower else -1.0, **means}
+            if context is not None:
+                found["recall"] = conditional(context[name], logprob)
             if frequency is not None:
                 begin = int(cast("NDArray[np.int32]", shard["begin"])[row])
                 seen = frequency[name][begin : begin + len(logprob)]
@@ -193,11 +211,14 @@ def _values(column: object, row: int) -> NDArray[np.float32]:
     return cast("NDArray[np.float32]", cast("Ragged", column)[row])
 
 
-def _frequencies(table: ObservedTable) -> dict[str, NDArray[np.float32]]:
+def _lists(table: ObservedTable, column: str) -> dict[str, NDArray[np.float32]]:
+    """Return the lists of a column that have a value, by id of the record."""
     found = {}
-    for shard in table.shards("id", "log_frequency"):
+    for shard in table.shards("id", column):
         for row in range(len(shard["id"])):
-            found[str(shard["id"][row])] = _values(shard["log_frequency"], row)
+            values = _values(shard[column], row)
+            if len(values):
+                found[str(shard["id"][row])] = values
     return found
 
 
