@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "samples" / "notes-lm"
 
 
-def auditor(*arguments, **kwargs):
-    environment = {**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "200"}
+def auditor(*arguments, threads=2, **kwargs):
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "COLUMNS": "200"}
     return subprocess.run(
         [sys.executable, "-m", "auditor", *map(str, arguments)],
         capture_output=True,
@@ -35,11 +35,13 @@ class Place:
     policy: Path
     key: Path
     cert: Path
+    threads: int = 2
+    """One is faster for networks of a few thousand weights."""
 
     def run(self, out, *more, **kwargs):
         return auditor(
             "run", self.subject, "--policy", self.policy, "--out", out, "--key", self.key, "--cert", self.cert, "-q", *more,
-            **kwargs,
+            threads=self.threads, **kwargs,
         )  # fmt: skip
 
 
