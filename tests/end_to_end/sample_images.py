@@ -128,7 +128,7 @@ def write_class_subject(folder: Path) -> Path:
 
 def write_text_subject(folder: Path) -> Path:
     """Train on captions and write a subject whose images and captions lie in Parquet, as Hugging Face writes them."""
-    from tiny_pipelines import captioned_on
+    from trained_on_captions import captioned_on
 
     pictures, _ = digits()
     shown = copies()

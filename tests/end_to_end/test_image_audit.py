@@ -100,7 +100,7 @@ def test_captions_the_instrument_was_calibrated(text_bundle):
     assert all(check["held"] for check in checks), [check for check in checks if not check["held"]]
 
 
-def test_captions_the_images_come_back_from_those_that_were_repeated(text_bundle):
+def test_captions_what_was_repeated_is_met_more_nearly(text_bundle):
     """What is made from the caption of a digit that was shown twenty times lies nearer to it than from one shown once."""
     folder = observations(text_bundle, "prompted-generations")[0]
     shards = [
