@@ -43,7 +43,9 @@ _NO_SIGNAL = (
     "listed as run showed no leakage above the declared tolerances: {tests}. This is evidence about those tests only. "
     "Whether any legal duty is met is for the controller and the supervisory authority to assess."
 )
-_SIGNAL = "{test} reproduced or distinguished training records beyond its control: {answer}"
+_SIGNAL = "{test} shows more about the training records than about its control: {answer}"
+_CAME_OUT = "{test} brought out training records, checked against its control: {answer}"
+_IN_THE_DATA = "{test} found it in the training data more often than in the control records: {answer}"
 _NOT_SUPPORTED = (
     "A claim that the likelihood of obtaining training data is insignificant is not supported by this evidence for the "
     "access tested."
@@ -115,12 +117,11 @@ def _persons(findings: Sequence[Finding]) -> list[str]:
 
 def conclude(findings: Sequence[Finding], clauses: Sequence[ClauseState]) -> tuple[str, ...]:
     """Return the conclusions, the gravest first; no word of `FORBIDDEN` is in them, whatever a test calls or says itself."""
+    signals = [finding for finding in findings if finding.outcome is Outcome.SIGNAL]
     sentences = [
-        _SIGNAL.format(test=_named([finding.test]), answer=_answered(finding))
-        for finding in findings
-        if finding.outcome is Outcome.SIGNAL
+        _template(finding).format(test=_named([finding.test]), answer=_answered(finding)) for finding in signals
     ]
-    if sentences:
+    if any(not _of_the_data(finding) for finding in signals):
         sentences.append(_NOT_SUPPORTED)
     sentences += _persons(findings)
     for outcome, template in (
@@ -137,6 +138,17 @@ def conclude(findings: Sequence[Finding], clauses: Sequence[ClauseState]) -> tup
         if ids:
             sentences.append(template.format(clauses=", ".join(ids)))
     return tuple(sentences)
+
+
+def _of_the_data(finding: Finding) -> bool:
+    """Return whether a test looked at the data alone: what it finds is nothing that a model gave away."""
+    return finding.measurement is not None and finding.measurement.access == "data"
+
+
+def _template(finding: Finding) -> str:
+    if _of_the_data(finding):
+        return _IN_THE_DATA
+    return _CAME_OUT if finding.measurement is not None and finding.measurement.confirmed else _SIGNAL
 
 
 def attack_classes_not_tested(catalogues: Sequence[Catalogue], findings: Sequence[Finding]) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
+from auditor.core.finding import Access as Access  # noqa: PLC0414  (plug-ins take it from here)
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from auditor.subjects.denoiser import Denoiser
 
 T = TypeVar("T")
-Access = Literal["text", "scores", "distribution", "weights", "data"]
-"""What a test needs to see, weakest first; `data` is no access to the model at all."""
 
 
 @dataclass(frozen=True, slots=True)

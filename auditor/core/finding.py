@@ -15,6 +15,9 @@ from pydantic import Field, NonNegativeInt, model_validator
 from auditor.core.policy import Tolerance
 from auditor.core.record import Digest, Name, Record, Text
 
+Access = Literal["text", "scores", "distribution", "weights", "data"]
+"""What a test needs to see, weakest first; `data` is no access to the model at all."""
+
 
 class Outcome(StrEnum):
     """The outcome of a finding. There is no `pass`."""
@@ -136,6 +139,8 @@ class Measurement(Record):
 
     test: Name
     test_version: int
+    access: Access | None = None
+    """What the test had to see; written by the runner, from the test that measured."""
     title: Text
     statistic: Text
     question: Text

@@ -26,7 +26,7 @@ LONGEST_TEXT = 2000
 """Characters of a text from data or model that are printed."""
 
 OUTCOMES = {
-    Outcome.SIGNAL: ("signal", "Signal", "\u25a0", "A leak above the control was shown."),
+    Outcome.SIGNAL: ("signal", "Signal", "\u25a0", "More than in the control was shown, or a record of a real person came out."),
     Outcome.INVALID: ("invalid", "Invalid", "\u2715", "A control failed: the number means nothing."),
     Outcome.NOT_RUN: ("not-run", "Not run", "\u2013", "Asked for and not done."),
     Outcome.INCONCLUSIVE: ("inconclusive", "Inconclusive", "\u25d0", "Neither shown nor excluded."),

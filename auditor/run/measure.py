@@ -68,7 +68,8 @@ def _measure_one(
     test: MemorizationTest = loaded
     try:
         evidence = {key: ObservedTable(observations / identity) for key, identity in row.observations.items()}
-        return test.measure(test.parameters.from_plain(row.parameters), evidence, measuring)
+        found = test.measure(test.parameters.from_plain(row.parameters), evidence, measuring)
+        return found.model_copy(update={"access": test.access})
     except IntegrityError:
         raise
     except UnsupportedError as error:

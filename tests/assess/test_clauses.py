@@ -273,3 +273,19 @@ def test_statements_that_are_wrong(tmp_path, before, after, words):
         load(tmp_path, STATEMENTS.replace(before, after), dpia="x")
     for word in words:
         assert word in caught.value.message
+
+
+def test_what_stands_in_the_data_alone_is_not_said_to_have_come_from_the_model():
+    of_the_data = finding(name="dataset/a", measurement=measurement("dataset/a", access="data"))
+    said = " ".join(conclude([of_the_data], []))
+    assert "in the training data" in said
+    assert "obtaining training data" not in said
+    of_the_model = finding(name="t/b", measurement=measurement("t/b", access="scores"))
+    said = " ".join(conclude([of_the_data, of_the_model], []))
+    assert said.count("obtaining training data") == 1
+    assert "t/b shows more about the training records than about its control" in said
+
+
+def test_records_that_came_out_are_said_to_have_come_out():
+    said = conclude([finding(measurement=measurement(confirmed=2, access="text"))], [])
+    assert "brought out training records" in said[0]
