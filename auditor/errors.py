@@ -11,6 +11,7 @@
     │   └── KeyMaterialError     2  a key or certificate
     ├── UnsupportedError         -  a test needs what the subject cannot give (becomes a row `not_run`)
     ├── BudgetError              -  a declared budget is spent (becomes a row `not_run`)
+    ├── EndpointError            -  a server does not answer as it should (becomes a row `not_run`)
     ├── StorageError             5  disk full, folder read-only
     └── IntegrityError           4  a bundle, seal or report does not hold
 
@@ -88,6 +89,10 @@ class UnsupportedError(AuditorError):
 
 class BudgetError(AuditorError):
     """A declared budget is spent; the plan records what was left undone as `not_run`."""
+
+
+class EndpointError(AuditorError):
+    """A server does not answer, or not as it should; what it answered before is kept."""
 
 
 class StorageError(AuditorError):

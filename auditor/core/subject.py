@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from auditor.core.record import Digest, Name, Record, Text
 
@@ -32,6 +32,57 @@ class Artifact(Record):
     """SHA-256 of the content."""
 
 
+class EndpointPrice(Record):
+    """What a server asks for its answers."""
+
+    prompt: float = Field(ge=0.0)
+    """Price of 1,000 tokens that are sent."""
+    completion: float = Field(ge=0.0)
+    """Price of 1,000 tokens that come back."""
+
+
+class EndpointBudget(Record):
+    """What may be spent on one model; what is asked beyond it becomes `not_run`."""
+
+    calls: PositiveInt | None = None
+    """Most requests, those that failed included; null: no limit."""
+    money: float | None = Field(default=None, gt=0.0)
+    """Most money, in the currency of the price; null: no limit."""
+
+
+class EndpointSpec(Record):
+    """How a server of the OpenAI interface is asked, as the user wrote it. Its address is the model's `path`."""
+
+    model: Text
+    """Name of the model, as the server knows it."""
+    api: Literal["auto", "completions", "chat"] = "auto"
+    """`completions` continues a text, `chat` answers a message; auto: completions where the server has them."""
+    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Environment variable that holds the key; the key itself stands in no file."""
+    tokenizer: Text | None = None
+    """Folder with the model's tokenizer, relative to the subject file; without it the unit of text is the word."""
+    instruction: Text | None = None
+    """What a chat model is told before it is given the beginning of a text."""
+    context: PositiveInt | None = None
+    """Longest sequence the model takes, tokens; null: what the server says, or 2,048."""
+    requests_per_minute: PositiveInt | None = None
+    """Most requests in a minute; null: no limit of our own."""
+    concurrency: int = Field(default=4, ge=1, le=64)
+    """Requests under way at once."""
+    timeout_s: float = Field(default=120.0, gt=0.0, le=3600.0)
+    """Longest time one request may take, seconds."""
+    retries: int = Field(default=6, ge=0, le=20)
+    """How often a request that failed is asked again."""
+    price: EndpointPrice | None = None
+    """Price of tokens, needed for a budget in money."""
+    budget: EndpointBudget = EndpointBudget()
+    """What may be spent."""
+    fingerprint: Literal["fixed", "any"] = "fixed"
+    """`fixed`: an answer with another system fingerprint ends the work; `any`: the server may use several."""
+    allow_http: bool = False
+    """Also ask a server on another machine without encryption."""
+
+
 class ModelSpec(Record):
     """Where a model lies and how it is opened, as the user wrote it."""
 
@@ -43,6 +94,8 @@ class ModelSpec(Record):
     """Precision in which the model is run."""
     device: Text = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    endpoint: EndpointSpec | None = None
+    """How a server is asked, for the adapter `completion-endpoint`."""
 
 
 class RecordsSpec(Record):
@@ -114,6 +167,8 @@ class ModelIdentity(Record):
     """Number of parameters, 0 where the adapter cannot tell."""
     capabilities: tuple[str, ...] = ()
     """What the adapter can do with it, for example `scores-tokens`."""
+    seen: Literal["weights", "answers"] = "weights"
+    """`answers`: the weights were not seen; the digest names what the server says of itself."""
 
 
 class DatasetIdentity(Record):

@@ -107,7 +107,12 @@ def _adapter(name: str) -> Adapter:
 
 
 def speed(prepared: Prepared) -> float:
-    """Return how many tokens a second the audited model scores here, or how many images a second pass its network."""
+    """Return how many tokens a second the audited model scores here, or how many images a second pass its network.
+
+    Zero for a model behind a server, which is not timed: questions can cost money.
+    """
+    if prepared.opened.subject.model.seen == "answers":
+        return 0.0
     if prepared.opened.subject.members.modality == "image":
         return denoising_speed(prepared.opened.denoiser("subject"), prepared.plan.seed)
     return scoring_speed(prepared.opened.model("subject"), prepared.plan.seed)

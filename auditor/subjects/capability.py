@@ -13,8 +13,11 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from auditor.core.subject import Artifact, ModelSpec
 
 TIE_GAP = 1e-3
 """Two best logits nearer than this (nat) make the arg-max ambiguous at the precision of the arithmetic."""
@@ -130,4 +133,53 @@ class NextTokenModel(Protocol):
 
         The prefix is computed once. It may not be empty; a path may be, and paths may differ in length.
         """
+        ...
+
+
+@runtime_checkable
+class PromptSearchModel(Protocol):
+    """A language model that can be searched for a prompt which makes it say a text: white box.
+
+    A prompt is a whole sequence, with the beginning-of-sequence token if the model uses one. It may not be empty.
+    """
+
+    def rank_swaps(self, prompt: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return how promising each token is at each place of the prompt, lower is better, shape [prompt, vocabulary].
+
+        Every subject ranks by its own means: a network by the gradient of the target's loss (nat) with respect to the
+        one-hot tokens, a table by trying. It is a guess where to look: `score_targets` decides.
+        """
+        ...
+
+    def score_targets(
+        self, prompts: NDArray[np.int32], target: NDArray[np.int32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return mean loss of the target after each prompt, nat, and whether each of its tokens is the arg-max.
+
+        Args:
+            prompts: Shape [prompts, tokens]; all have one length.
+            target: The tokens to be said, at least one.
+        """
+        ...
+
+
+@runtime_checkable
+class RemoteAdapter(Protocol):
+    """An adapter of models whose weights are not seen."""
+
+    def stand_ins(self, spec: ModelSpec, base: Path) -> tuple[Artifact, ...]:
+        """Return what names the model instead of its weights: what is declared, and what the server says of itself."""
+        ...
+
+
+@runtime_checkable
+class RecordedModel(Protocol):
+    """A model that is asked over a network and keeps what was asked and answered."""
+
+    def record_in(self, folder: Path) -> None:
+        """Keep every exchange in a folder from now on, and answer what is recorded there without asking again."""
+        ...
+
+    def settle(self) -> None:
+        """Put what was recorded into one order, whatever the order in which answers came."""
         ...

@@ -10,7 +10,7 @@ from auditor.core.yaml import load_yaml, validate
 from auditor.errors import SubjectError, UnsupportedError
 from auditor.evidence.digests import artifact, artifacts, joint_digest
 from auditor.subjects.canaries import read_canaries
-from auditor.subjects.capability import OpenModel
+from auditor.subjects.capability import OpenModel, RecordedModel, RemoteAdapter
 from auditor.subjects.data import FileRecords, overlap
 from auditor.subjects.denoiser import Denoiser
 
@@ -67,6 +67,7 @@ class OpenedFiles:
         self._base = base
         self._models: dict[str, OpenModel | Denoiser] = {}
         self._memory: dict[str, Any] = {}
+        self._exchanges: Path | None = None
         identities = {role: self._identity(model) for role, model in self._specs.items()}
         self.context_length: int = adapter(spec.model.adapter).describe(spec.model, base)[1]
         self.canaries: CanarySet | None = read_canaries(base / spec.data.canaries) if spec.data.canaries else None
@@ -92,7 +93,9 @@ class OpenedFiles:
 
     def _identity(self, spec: ModelSpec) -> ModelIdentity:
         adapter = self._adapter(spec.adapter)
-        files = artifacts(adapter.files(spec, self._base), self._base / spec.path)
+        remote = isinstance(adapter, RemoteAdapter)
+        found = None if remote else artifacts(adapter.files(spec, self._base), self._base / spec.path)
+        files = adapter.stand_ins(spec, self._base) if found is None else found
         parameters, _ = adapter.describe(spec, self._base)
         return ModelIdentity(
             adapter=spec.adapter,
@@ -101,6 +104,7 @@ class OpenedFiles:
             digest=joint_digest(files),
             parameters=parameters,
             capabilities=tuple(adapter.capabilities_of(spec, self._base)),
+            seen="answers" if remote else "weights",
         )
 
     def model(self, role: str) -> OpenModel:
@@ -122,8 +126,20 @@ class OpenedFiles:
             if self._identity(spec).digest != known.digest:
                 msg = f"{self._base / spec.path}: the model's files changed after their digests were taken"
                 raise SubjectError(msg, hint="Let nothing write to the model during an audit, and run again.")
-            self._models[role] = self._adapter(spec.adapter).open(spec, self._base)
+            model = self._models[role] = self._adapter(spec.adapter).open(spec, self._base)
+            if self._exchanges is not None and isinstance(model, RecordedModel):
+                model.record_in(self._exchanges / role)
         return self._models[role]
+
+    def record_in(self, folder: Path) -> None:
+        """Keep what is asked of models over a network, and what they answer: a folder in this one for each role."""
+        self._exchanges = folder
+
+    def settle(self) -> None:
+        """Put what was recorded into one order, whatever the order in which answers came."""
+        for model in self._models.values():
+            if isinstance(model, RecordedModel):
+                model.settle()
 
     def denoiser(self, role: str) -> Denoiser:
         """Return the diffusion model of a role, opened on first use.
