@@ -155,6 +155,23 @@ def _clustered_wilson(sample: _Sample, level: float) -> Interval:
     )
 
 
+def clustered_wilson(successes_by_cluster: ArrayLike, trials_by_cluster: ArrayLike, level: float = 0.95) -> Interval:
+    """The interval is Wilson's on effective trials: what differences of clustered rates are built from.
+
+    Args:
+        successes_by_cluster: Successes of each cluster, shape [clusters].
+        trials_by_cluster: Trials of each cluster, shape [clusters].
+        level: Two-sided confidence level.
+
+    Raises:
+        ValueError: As :func:`effective_trials`, or if the level is out of range.
+
+    Source:
+        Wilson (1927) on the effective counts of Korn & Graubard (1998).
+    """
+    return _clustered_wilson(_sample(successes_by_cluster, trials_by_cluster), checked_level(level))
+
+
 def clustered_difference(s1: ArrayLike, t1: ArrayLike, s0: ArrayLike, t0: ArrayLike, level: float = 0.95) -> Interval:
     """The interval is for the difference of two rates per trial, first minus second, of clustered trials.
 
