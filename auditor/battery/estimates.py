@@ -11,8 +11,6 @@ from auditor.statistics.interval import Interval, clustered_difference, clustere
 from auditor.statistics.rates import cluster_permutation_greater, fisher_greater
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 
@@ -99,24 +97,3 @@ def between(found: Estimate) -> str:
     show = percent if found.unit == "ratio" else lambda value: f"{value:.2f}"
     unit = "" if found.unit == "ratio" else f" {found.unit}"
     return f"{show(found.value)}{unit} ({100 * found.level:g} % interval {show(found.low)} to {show(found.high)})"
-
-
-COPIES = ((1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63), (64, 1 << 30))
-"""Bins of how often a record stood in training, first and last count."""
-
-
-def copies_label(first: int, last: int) -> str:
-    """Return how a bin of copies is called."""
-    if first == last:
-        return str(first)
-    return f"{first}+" if last >= 1 << 30 else f"{first}-{last}"
-
-
-def copies_bins(copies: NDArray[np.integer]) -> Sequence[tuple[str, NDArray[np.bool_], float]]:
-    """Return label, selection and middle of every bin of copies that has a record."""
-    found = []
-    for first, last in COPIES:
-        chosen = (copies >= first) & (copies <= last)
-        if chosen.any():
-            found.append((copies_label(first, last), chosen, float(np.median(copies[chosen]))))
-    return found

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from auditor.battery.blind import blind_areas, blind_curve
-from auditor.battery.estimates import copies_bins, estimate, one_sided
+from auditor.battery.copies import copies_bins
+from auditor.battery.estimates import estimate, one_sided
 from auditor.core.finding import Estimate, Figure, Power, Series, Stratum
 from auditor.statistics.power import smallest_detectable_auc
 from auditor.statistics.roc import auc_interval, least_controls, roc_curve, tpr_at_fpr

@@ -10,7 +10,8 @@ from pydantic import Field, PositiveInt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from auditor.battery.estimates import between, copies_bins, excess_rate, excess_rate_p, rate
+from auditor.battery.copies import copies_bins
+from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
 from auditor.battery.language.discoverable_extraction import forecast_rates, power_of_rates
 from auditor.battery.language.generating import not_drawn_at_random
 from auditor.core.evidence import Need

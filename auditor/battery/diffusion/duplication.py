@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from auditor.battery.copies import copies_bins, copies_figure
 from auditor.battery.diffusion.generated import (
     Real,
     allowed_share,
@@ -16,10 +17,10 @@ from auditor.battery.diffusion.generated import (
     require_generator,
     threshold_gate,
 )
-from auditor.battery.estimates import between, copies_bins, estimate, excess_rate, percent, rate
+from auditor.battery.estimates import between, estimate, excess_rate, rate
 from auditor.battery.language.discoverable_extraction import power_of_rates
 from auditor.core.evidence import Need
-from auditor.core.finding import Estimate, Figure, Measurement, Power, Series, Stratum
+from auditor.core.finding import Measurement, Power, Stratum
 from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.statistics.trend import slope, trend_greater
@@ -169,7 +170,18 @@ class Duplication:
                 *_strata(dose, hits, real, parameters.count, measuring),
                 *_models(parameters, evidence, real, threshold, measuring),
             ),
-            figures=(_figure(dose, hits, real, level),),
+            figures=(
+                copies_figure(
+                    dose.total,
+                    hits[0] > 0,
+                    real.members.clusters,
+                    rate(hits[1] > 0, real.controls.clusters, level),
+                    level,
+                    title="Members that came out, by copies",
+                    of="images",
+                    x_label="copies in training: declared, exact or near",
+                ),
+            ),
             caveats=(
                 (
                     "Copies are those declared and those found among the members, exact (equal pixels in the model's shape) and "
@@ -279,41 +291,6 @@ def _models(
             )
         )
     return strata
-
-
-def _figure(dose: _Dose, hits: tuple[NDArray[np.int64], NDArray[np.int64]], real: Real, level: float) -> Figure:
-    bins = copies_bins(dose.total)
-    rates: list[Estimate] = [rate(hits[0][row] > 0, real.members.clusters[row], level) for _, row, _ in bins]
-    control = rate(hits[1] > 0, real.controls.clusters, level)
-    middles = tuple(middle for _, _, middle in bins)
-    ends = (min(middles), max(middles)) if len(middles) > 1 else (middles[0] / 1.5, middles[0] * 1.5)
-    parts = ", ".join(f"{label} {percent(found.value)}" for (label, _, _), found in zip(bins, rates, strict=True))
-    return Figure(
-        kind="by-repetition",
-        title="Members that came out, by copies",
-        x_label="copies in training: declared, exact or near",
-        y_label="share of members",
-        series=(
-            Series(
-                name="members",
-                x=middles,
-                y=tuple(found.value for found in rates),
-                low=tuple(found.low for found in rates),
-                high=tuple(found.high for found in rates),
-                role="members",
-            ),
-            Series(
-                name="controls, never shown",
-                x=ends,
-                y=(control.value,) * 2,
-                low=(control.low,) * 2,
-                high=(control.high,) * 2,
-                role="controls",
-            ),
-        ),
-        x_scale="log2" if len(bins) > 1 else "linear",
-        caption=f"Share of members that came out by their copies in training: {parts}; controls {percent(control.value)}.",
-    )
 
 
 TEST = Duplication()

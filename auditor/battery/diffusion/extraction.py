@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from auditor.battery.blind import blind_gates
+from auditor.battery.copies import copies_bins, copies_figure
 from auditor.battery.diffusion.generated import (
     EMBEDDED,
     LEAST_SIMILARITY,
@@ -29,18 +30,20 @@ from auditor.battery.diffusion.generated import (
     rules_asked,
     threshold_gate,
 )
-from auditor.battery.estimates import between, copies_bins, excess_rate, excess_rate_p, percent, rate
+from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
 from auditor.battery.language.discoverable_extraction import power_of_rates
+from auditor.battery.per_record import counted
 from auditor.core.evidence import Need
-from auditor.core.finding import Estimate, Exhibit, Figure, Measurement, Power, Series, Stratum
+from auditor.core.finding import Estimate, Exhibit, Measurement, Power, Stratum
 from auditor.core.record import Record
 from auditor.core.seeds import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from auditor.contract.paired import PerRecord
     from auditor.contract.protocol import Access, Facts, Measuring
     from auditor.core.subject import Modality
     from auditor.evidence.table import ObservedTable
@@ -159,7 +162,15 @@ class Extraction:
             strata=tuple(_strata(parameters, made, real, hits[0], control, measuring)),
             figures=(
                 distances_figure(made, real.threshold("distance", share)),
-                _copies_figure(real, hits[0] > 0, control, level),
+                copies_figure(
+                    real.members.copies,
+                    hits[0] > 0,
+                    real.members.clusters,
+                    control,
+                    level,
+                    title="Members that came out, by copies in training",
+                    of="images",
+                ),
             ),
             exhibits=_exhibits(evidence["generations"], made, real, matched[0], hits[0], rule),
             caveats=_caveats(parameters, real, facts),
@@ -179,6 +190,20 @@ class Extraction:
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
         )
+
+    def per_record(
+        self, parameters: Parameters, evidence: Mapping[str, ObservedTable], measuring: Measuring
+    ) -> Sequence[PerRecord]:
+        """Return which records came out, by the rule that decides."""
+        real = read_real(evidence["real"], rules_asked(parameters.rule, parameters.embedding, measuring.facts))
+        made = read_generated(evidence["generations"], real, parameters.count)
+        share, rule = allowed_share(parameters.quantile, parameters.count), deciding(parameters.rule, measuring.facts)
+        matched = made.matches(rule, real.threshold(rule, share))
+        out = (
+            made.hits("members", matched[0], real.members, rule),
+            made.hits("controls", matched[1], real.controls, rule),
+        )
+        return (counted("made", "made by the model", real.members, out[0] > 0, real.controls, out[1] > 0),)
 
 
 def _rates(
@@ -286,42 +311,6 @@ def _per_image(parameters: Parameters, made: Generated, real: Real, measuring: M
 
 def _share(flags: NDArray[np.bool_], level: float) -> Estimate:
     return rate(flags, np.arange(len(flags)).astype(object), level)
-
-
-def _copies_figure(real: Real, flagged: NDArray[np.bool_], control: Estimate, level: float) -> Figure:
-    bins = copies_bins(real.members.copies)
-    rates = [rate(flagged[chosen], real.members.clusters[chosen], level) for _, chosen, _ in bins]
-    middles = tuple(middle for _, _, middle in bins)
-    ends = (min(middles), max(middles)) if len(middles) > 1 else (middles[0] / 1.5, middles[0] * 1.5)
-    parts = ", ".join(
-        f"{label} copies {percent(found.value)}" for (label, _, _), found in zip(bins, rates, strict=True)
-    )
-    return Figure(
-        kind="intervals",
-        title="Members that came out, by copies in training",
-        x_label="copies in training",
-        y_label="share of members",
-        series=(
-            Series(
-                name="members",
-                x=middles,
-                y=tuple(found.value for found in rates),
-                low=tuple(found.low for found in rates),
-                high=tuple(found.high for found in rates),
-                role="members",
-            ),
-            Series(
-                name="controls",
-                x=ends,
-                y=(control.value,) * 2,
-                low=(control.low,) * 2,
-                high=(control.high,) * 2,
-                role="controls",
-            ),
-        ),
-        x_scale="log2" if len(bins) > 1 else "linear",
-        caption=f"Share of members that came out by how often they stood in training: {parts}; controls {percent(control.value)}.",
-    )
 
 
 def _exhibits(

@@ -24,6 +24,7 @@ from auditor.battery.membership_outcome import (
     roc_figure,
     strata,
 )
+from auditor.battery.per_record import areas
 from auditor.core.evidence import Need
 from auditor.core.finding import Estimate, Figure, Measurement, Power, Series, Stratum
 from auditor.core.record import Record
@@ -34,8 +35,9 @@ from auditor.statistics.out_of_fold import OutOfFold, folds_of, learning_spread,
 from auditor.statistics.roc import auc_interval, least_controls, permutation_max_auc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from auditor.contract.paired import PerRecord
     from auditor.contract.protocol import Access, Facts, Measuring
     from auditor.core.subject import Modality
     from auditor.evidence.table import ObservedTable
@@ -224,6 +226,15 @@ class DiffusionMembership:
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
         )
+
+    def per_record(
+        self, parameters: Parameters, evidence: Mapping[str, ObservedTable], measuring: Measuring
+    ) -> Sequence[PerRecord]:
+        """Return the scores of members and controls: against reference models where there are any, then the loss."""
+        references = len(measuring.facts.subject.references)
+        steps, averaged = _steps(parameters), _averaged(parameters)
+        sides = read_sides(evidence, references, steps, parameters.timestep, averaged, parameters.clid_weight)
+        return areas(sides.members, sides.controls, ("reference", "loss"), {})
 
 
 def _steps(parameters: Parameters) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from auditor.battery.blind import blind_gates
+from auditor.battery.copies import copies_bins
 from auditor.battery.diffusion.calibration import below, calibrating, reached_share
 from auditor.battery.diffusion.captions import (
     SCORES,
@@ -18,7 +19,7 @@ from auditor.battery.diffusion.captions import (
     require_captions,
     units,
 )
-from auditor.battery.estimates import between, copies_bins, estimate, one_sided, rate
+from auditor.battery.estimates import between, estimate, one_sided, rate
 from auditor.core.evidence import Need
 from auditor.core.finding import Estimate, Exhibit, Measurement, Power, Stratum
 from auditor.core.record import Record

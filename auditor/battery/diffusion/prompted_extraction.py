@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from auditor.battery.copies import copies_bins, copies_figure
 from auditor.battery.diffusion.calibration import below, calibrating, reached_share
 from auditor.battery.diffusion.captions import require_captions
 from auditor.battery.diffusion.prompted import Prompted, clique_radii, read_prompted
-from auditor.battery.estimates import between, copies_bins, excess_rate, excess_rate_p, rate
+from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
 from auditor.battery.language.discoverable_extraction import power_of_rates
 from auditor.core.evidence import Need
-from auditor.core.finding import Estimate, Exhibit, Figure, Gate, Measurement, Power, Series, Stratum
+from auditor.core.finding import Exhibit, Figure, Gate, Measurement, Power, Series, Stratum
 from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.errors import UnsupportedError
@@ -174,7 +175,19 @@ class PromptedExtraction:
                     for label, row, _ in copies_bins(members.caption_copies)
                 ),
             ),
-            figures=(_by_repetition(members, extracted, control, level), _survival(members, held, near)),
+            figures=(
+                copies_figure(
+                    members.caption_copies,
+                    extracted,
+                    members.clusters,
+                    control,
+                    level,
+                    title="Extraction by copies of the caption in training",
+                    of="captions",
+                    x_label="copies of the caption in training",
+                ),
+                _survival(members, held, near),
+            ),
             exhibits=_exhibits(members, extracted, flagged, evidence["members"].column("picture")),
             caveats=_caveats(parameters, members, controls, near, edge),
             method=(
@@ -203,43 +216,6 @@ def _resolution(count: int, share: float) -> Gate:
         detail=(
             f"{count:,} calibrating controls fix a threshold that lets {reached:.3g} of new controls through on average "
             f"({share:g} was asked for, at most 0.05 is accepted)"
-        ),
-    )
-
-
-def _by_repetition(members: Prompted, extracted: NDArray[np.bool_], control: Estimate, level: float) -> Figure:
-    bins = copies_bins(members.caption_copies)
-    rates = [rate(extracted[chosen], members.clusters[chosen], level) for _, chosen, _ in bins]
-    middles = tuple(middle for _, _, middle in bins)
-    spread = (min(middles), max(middles)) if len(middles) > 1 else (middles[0] / 1.5, middles[0] * 1.5)
-    parts = ", ".join(f"{label} copies {found.value:.1%}" for (label, _, _), found in zip(bins, rates, strict=True))
-    return Figure(
-        kind="by-repetition",
-        title="Extraction by copies of the caption in training",
-        x_label="copies of the caption in training",
-        y_label="share of captions",
-        series=(
-            Series(
-                name="members' captions",
-                x=middles,
-                y=tuple(found.value for found in rates),
-                low=tuple(found.low for found in rates),
-                high=tuple(found.high for found in rates),
-                role="members",
-            ),
-            Series(
-                name="controls' captions",
-                x=spread,
-                y=(control.value,) * 2,
-                low=(control.low,) * 2,
-                high=(control.high,) * 2,
-                role="controls",
-            ),
-        ),
-        x_scale="log2" if len(bins) > 1 else "linear",
-        caption=(
-            f"Share of captions that gave their image back, with intervals: {parts}; controls' captions {control.value:.1%} "
-            f"({control.low:.1%} to {control.high:.1%})."
         ),
     )
 

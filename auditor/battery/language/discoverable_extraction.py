@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from auditor.battery.copies import copies_figure
 from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
 from auditor.battery.language.suffixes import (
     Suffixes,
     confirmed_persons,
-    copies_figure,
     exhibits,
     no_controls,
     rate_strata,
     read_suffixes,
     require_records,
 )
+from auditor.battery.per_record import counted
 from auditor.core.evidence import Need
 from auditor.core.finding import Gate, Measurement, Power, Stratum
 from auditor.core.record import Record
@@ -25,13 +26,15 @@ from auditor.core.seeds import generator
 from auditor.statistics.power import smallest_detectable_excess, upper_bound_if_none
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from auditor.contract.paired import PerRecord
     from auditor.contract.protocol import Access, Facts, Measuring
     from auditor.core.finding import Estimate
     from auditor.core.subject import Modality
     from auditor.evidence.table import ObservedTable
 
+_SIDES = ("members", "controls")
 PROBABILITY = 0.8
 """Of a signal, for the smallest effect that is printed."""
 
@@ -160,7 +163,16 @@ class DiscoverableExtraction:
             gates=(_agreement(members, evidence["continuations"], suffix),),
             power=power_of_rates(found.n, control.n if control else 0, level),
             strata=tuple(self._strata(parameters, members, controls, evidence, control, level)),
-            figures=(copies_figure(members, members.extracted, control, level, "Extraction by copies in training"),),
+            figures=(
+                copies_figure(
+                    members.copies,
+                    members.extracted,
+                    members.clusters,
+                    control,
+                    level,
+                    title="Extraction by copies in training",
+                ),
+            ),
             exhibits=exhibits(
                 members, np.flatnonzero(members.extracted)[np.argsort(-members.distinct[members.extracted])]
             ),
@@ -179,6 +191,22 @@ class DiscoverableExtraction:
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
         )
+
+    def per_record(
+        self,
+        parameters: Parameters,
+        evidence: Mapping[str, ObservedTable],
+        measuring: Measuring,  # noqa: ARG002
+    ) -> Sequence[PerRecord]:
+        """Return which records were said word for word."""
+        read = {
+            side: read_suffixes(evidence[side], parameters.prefix, parameters.suffix)
+            for side in evidence
+            if side in _SIDES
+        }
+        members, controls = read["members"], read.get("controls")
+        beside = None if controls is None else controls.extracted
+        return (counted("extracted", "said word for word", members, members.extracted, controls, beside),)
 
     def _strata(
         self,

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from auditor.battery.copies import copies_figure
 from auditor.battery.estimates import between, estimate, excess_rate, percent, rate
 from auditor.battery.language.discoverable_extraction import forecast_rates, power_of_rates
-from auditor.battery.language.suffixes import Suffixes, copies_figure, rate_strata, read_suffixes, require_records
+from auditor.battery.language.suffixes import Suffixes, rate_strata, read_suffixes, require_records
+from auditor.battery.per_record import values_of
+from auditor.contract.paired import PerRecord
 from auditor.core.evidence import Need
 from auditor.core.finding import Estimate, Figure, Measurement, Power, Series, Stratum
 from auditor.core.record import Record
@@ -18,7 +21,7 @@ from auditor.errors import UnsupportedError
 from auditor.statistics.trend import paired_trend_greater, slope, trend_greater
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -106,7 +109,16 @@ class Duplication:
         rng = generator(measuring.seed, self.name, "trend")
         p_value = _trend(members, controls, rng, parameters.permutations)
         once = rate(members.extracted[~repeated], members.clusters[~repeated], level) if (~repeated).any() else None
-        figures = [copies_figure(members, members.extracted, control, level, "Extraction by copies in training")]
+        figures = [
+            copies_figure(
+                members.copies,
+                members.extracted,
+                members.clusters,
+                control,
+                level,
+                title="Extraction by copies in training",
+            )
+        ]
         by_prefix = _prefixes(parameters, evidence, measuring)
         if by_prefix:
             lengths = sorted({prefix, *parameters.prefixes})
@@ -159,6 +171,22 @@ class Duplication:
             ),
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
+        )
+
+    def per_record(
+        self,
+        parameters: Parameters,
+        evidence: Mapping[str, ObservedTable],
+        measuring: Measuring,  # noqa: ARG002
+    ) -> Sequence[PerRecord]:
+        """Return which records were said word for word, of members those that stood in training more than once."""
+        members, controls = (
+            read_suffixes(evidence[side], parameters.prefix, parameters.suffix) for side in ("members", "controls")
+        )
+        repeated = values_of(members, members.extracted, members.copies > 1)
+        title = "repeated members said word for word"
+        return (
+            PerRecord("repeated-extracted", title, "rate", "ratio", repeated, values_of(controls, controls.extracted)),
         )
 
 

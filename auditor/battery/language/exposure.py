@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from auditor.battery.estimates import between, estimate, one_sided
+from auditor.contract.paired import PerRecord, RecordValues
 from auditor.core.evidence import Need
 from auditor.core.finding import Estimate, Figure, Gate, Measurement, Power, Series, Stratum
 from auditor.core.record import Record
@@ -161,6 +162,19 @@ class ExposureTest:
             observations=(table.record.id,),
         )
 
+    def per_record(
+        self, parameters: Parameters, evidence: Mapping[str, ObservedTable], measuring: Measuring
+    ) -> Sequence[PerRecord]:
+        """Return the exposure of every canary, planted ones as members."""
+        if measuring.facts.canaries is None:
+            msg = "the bundle has no canary manifest"
+            raise UnsupportedError(msg, hint="Take the bundle again from its origin.")
+        level, limit = measuring.facts.confidence, parameters.repetitions_at_most
+        ranked = rank_canaries(evidence["canaries"], measuring.facts.canaries, measuring.seed, level)
+        planted = [item for item in ranked if item.planted and (limit is None or item.repetitions <= limit)]
+        sides = [_values(some) for some in (planted, [item for item in ranked if not item.planted])]
+        return (PerRecord("exposure", "exposure of a canary, mean", "mean", "bit", *sides),)
+
     def _gates(self, control: Sequence[Ranked], beyond: Sequence[Ranked]) -> list[Gate]:
         quiet = fisher_combination([item.p_value for item in control])
         gates = [
@@ -195,6 +209,12 @@ class ExposureTest:
             "Canaries are random secrets; a record with more structure can be remembered more easily or less.",
             f"{table.record.items:,} sequences were scored.",
         )
+
+
+def _values(items: Sequence[Ranked]) -> RecordValues:
+    """Return the bits of some canaries, each independent of the others."""
+    names = np.array([item.name for item in items], dtype=object)
+    return RecordValues(names, names, np.array([item.exposure.bits for item in items], dtype=np.float64))
 
 
 def rank_canaries(table: ObservedTable, canaries: CanarySet, seed: int, level: float) -> list[Ranked]:

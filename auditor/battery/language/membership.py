@@ -11,6 +11,7 @@ from auditor.battery.dataset_inference import shared_codes, unit_codes, whole_se
 from auditor.battery.estimates import between
 from auditor.battery.language.membership_scores import SCORES, calibrated, features, read_scores
 from auditor.battery.membership_outcome import area, caveats, forecast, point, power, primary, roc_figure, strata
+from auditor.battery.per_record import areas
 from auditor.core.evidence import Need
 from auditor.core.finding import Measurement, Power
 from auditor.core.record import Record
@@ -20,9 +21,10 @@ from auditor.statistics.out_of_fold import folds_of
 from auditor.statistics.roc import least_controls, permutation_max_auc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from auditor.battery.membership_outcome import Scored
+    from auditor.contract.paired import PerRecord
     from auditor.contract.protocol import Access, Facts, Measuring
     from auditor.core.finding import Stratum
     from auditor.core.subject import Modality
@@ -181,6 +183,17 @@ class Membership:
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
         )
+
+    def per_record(
+        self,
+        parameters: Parameters,
+        evidence: Mapping[str, ObservedTable],
+        measuring: Measuring,  # noqa: ARG002
+    ) -> Sequence[PerRecord]:
+        """Return the scores of members and controls: against reference models where there are any, then the loss."""
+        members, controls = (read_scores(evidence, side, parameters.min_k) for side in ("members", "controls"))
+        members, controls = calibrated(members, controls, parameters.rmia_a)
+        return areas(members, controls, ("reference", "loss"), {})
 
 
 def _whole_set(parameters: Parameters, members: Scored, controls: Scored, measuring: Measuring) -> list[Stratum]:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from auditor.battery.estimates import between, copies_bins, excess_rate, excess_rate_p, rate
+from auditor.battery.copies import copies_bins
+from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
 from auditor.battery.language.discoverable_extraction import forecast_rates, power_of_rates
 from auditor.battery.language.generating import not_drawn_at_random
 from auditor.battery.language.suffixes import no_controls
+from auditor.battery.per_record import counted, values_of
+from auditor.contract.paired import PerRecord
 from auditor.core.evidence import Need
 from auditor.core.finding import Exhibit, Figure, Measurement, Power, Series, Stratum
 from auditor.core.record import Record
@@ -20,7 +23,7 @@ from auditor.errors import UnsupportedError
 from auditor.statistics.interval import clopper_pearson
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -201,6 +204,30 @@ class NearVerbatim:
             ),
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
+        )
+
+    def per_record(
+        self,
+        parameters: Parameters,
+        evidence: Mapping[str, ObservedTable],
+        measuring: Measuring,  # noqa: ARG002
+    ) -> Sequence[PerRecord]:
+        """Return which records were continued nearly word for word, and how near each came."""
+        read = {side: read_continued(table) for side, table in evidence.items()}
+        most = int(parameters.edits * parameters.suffix + 1e-9)
+        near = {side: found.distance <= most for side, found in read.items()}
+        alike = {side: values_of(found, 1.0 - found.distance / parameters.suffix) for side, found in read.items()}
+        title = f"continued within {most} edits"
+        return (
+            counted("near", title, read["members"], near["members"], read.get("controls"), near.get("controls")),
+            PerRecord(
+                "likeness",
+                "one minus edits over tokens, mean",
+                "mean",
+                "ratio",
+                alike["members"],
+                alike.get("controls"),
+            ),
         )
 
 

@@ -19,6 +19,7 @@ from auditor.battery.language.suffixes import (
     read_suffixes,
     require_records,
 )
+from auditor.battery.per_record import counted
 from auditor.core.evidence import Need
 from auditor.core.finding import Figure, Measurement, Power, Series, Stratum
 from auditor.core.record import Record
@@ -27,10 +28,11 @@ from auditor.statistics.extraction import at_least_once, is_extractable
 from auditor.statistics.interval import clopper_pearson
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from auditor.contract.paired import PerRecord
     from auditor.contract.protocol import Access, Facts, Measuring
     from auditor.core.finding import Estimate
     from auditor.core.subject import Modality
@@ -158,6 +160,18 @@ class ProbabilisticExtraction:
             ),
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
+        )
+
+    def per_record(
+        self, parameters: Parameters, evidence: Mapping[str, ObservedTable], measuring: Measuring
+    ) -> Sequence[PerRecord]:
+        """Return which records come out within the queries an attacker has."""
+        queries = parameters.queries or measuring.facts.queries.per_subject
+        read = {side: read_suffixes(table, parameters.prefix, parameters.suffix) for side, table in evidence.items()}
+        out = {side: is_extractable(found.log_p, queries, parameters.probability) for side, found in read.items()}
+        title = f"come out within {queries:,} queries"
+        return (
+            flags("extractable", title, read["members"], out["members"], read.get("controls"), out.get("controls")),
         )
 
     def _strata(

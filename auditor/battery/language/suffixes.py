@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from auditor.battery.estimates import copies_bins, rate
-from auditor.core.finding import Estimate, Exhibit, Figure, Series, Stratum
+from auditor.battery.copies import copies_bins
+from auditor.battery.estimates import rate
+from auditor.core.finding import Estimate, Exhibit, Stratum
 from auditor.errors import UnsupportedError
 from auditor.evidence.table import Ragged
 
@@ -114,50 +115,6 @@ def rate_strata(members: Suffixes, flagged: NDArray[np.bool_], control: Estimate
         Stratum(by=by, label=label, estimate=rate(flagged[chosen], members.clusters[chosen], level), control=control)
         for by, label, chosen in parts
     ]
-
-
-def copies_figure(
-    members: Suffixes, flagged: NDArray[np.bool_], control: Estimate | None, level: float, title: str
-) -> Figure:
-    """Return the rate by copies as a figure."""
-    bins = copies_bins(members.copies)
-    rates = [rate(flagged[chosen], members.clusters[chosen], level) for _, chosen, _ in bins]
-    middles = tuple(middle for _, _, middle in bins)
-    series = [
-        Series(
-            name="member records",
-            x=middles,
-            y=tuple(found.value for found in rates),
-            low=tuple(found.low for found in rates),
-            high=tuple(found.high for found in rates),
-            role="members",
-        )
-    ]
-    if control is not None:
-        spread = (min(middles), max(middles)) if len(middles) > 1 else (middles[0] / 1.5, middles[0] * 1.5)
-        series.append(
-            Series(
-                name="control records",
-                x=spread,
-                y=(control.value, control.value),
-                low=(control.low, control.low),
-                high=(control.high, control.high),
-                role="controls",
-            )
-        )
-    parts = ", ".join(
-        f"{label} copies {100 * found.value:.1f} %" for (label, _, _), found in zip(bins, rates, strict=True)
-    )
-    beside = f"; control records {100 * control.value:.1f} %" if control else ""
-    return Figure(
-        kind="intervals",
-        title=title,
-        x_label="copies in training",
-        y_label="share of records",
-        series=tuple(series),
-        x_scale="log2" if len(bins) > 1 else "linear",
-        caption=f"Share of records by how often they stood in training, with intervals: {parts}{beside}.",
-    )
 
 
 def confirmed_persons(
