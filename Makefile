@@ -26,7 +26,7 @@ define audit
 endef
 
 test: setup lint types layers  ## everything that has to hold; CI runs this and nothing else
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint:
 	@$(BIN)/ruff format --check .
