@@ -80,6 +80,15 @@ def _cumulative() -> NDArray[np.float64]:
     return cast("NDArray[np.float64]", np.cumsum(np.exp(language()), axis=1))
 
 
+@cache
+def _likeliest() -> NDArray[np.int64]:
+    return cast("NDArray[np.int64]", language().argmax(axis=1))
+
+
+_PLACES = WORDS ** np.arange(CUE - 1, -1, -1, dtype=np.int64)
+"""What a word counts for at each place of a cue, so that every cue has a number of its own."""
+
+
 class ControlModel:
     """A bigram model with or without a word-for-word memory; meets `OpenModel`.
 
@@ -94,6 +103,8 @@ class ControlModel:
     def __init__(self, memory: Sequence[str]) -> None:
         """Index the memory by every cue of `CUE` words; the first record that has a cue wins."""
         self._next: dict[bytes, int] = {}
+        self._cues: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+        self._target: tuple[bytes, NDArray[np.float64], NDArray[np.bool_]] = (b"", np.empty(0), np.empty(0, dtype=bool))
         for ids in self.encode(memory):
             windows = np.lib.stride_tricks.sliding_window_view(ids, CUE)[:-1] if len(ids) > CUE else ids[:0, None]
             for window, follower in zip(windows, ids[CUE:], strict=True):
@@ -209,6 +220,63 @@ class ControlModel:
         rows = self._next_log_probabilities(said) if said else np.empty((0, WORDS))
         return np.minimum(rows[:, tokens], 0.0)
 
+    def rank_swaps(self, prompt: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return the target's mean loss after each swap, nat, shape [prompt, vocabulary]: a table needs no gradient, it tries.
+
+        Only the last `CUE` words can change what is said next; the others are all as good as they are.
+        """
+        ranked = np.full((len(prompt), WORDS), self.score_targets(prompt[None], target)[0][0], dtype=np.float32)
+        first = max(len(prompt) - CUE, 0)
+        tried = np.tile(prompt[first:], (len(prompt) - first, WORDS, 1))
+        for place, rows in enumerate(tried):
+            rows[:, place] = np.arange(WORDS)
+        losses, _ = self.score_targets(tried.reshape(-1, len(prompt) - first), target)
+        ranked[first:] = losses.reshape(-1, WORDS)
+        return ranked
+
+    def score_targets(
+        self, prompts: NDArray[np.int32], target: NDArray[np.int32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return mean loss of the target after each prompt, nat, and whether each of its words is the arg-max."""
+        tails = prompts[:, -CUE:]
+        own, best = (np.tile(row, (len(prompts), 1)) for row in self._after_itself(target))
+        # From the word on at which nothing but the target can be remembered, all prompts are followed alike.
+        for step in range(min(CUE, len(target))):
+            said = np.concatenate([tails, np.tile(target[:step], (len(tails), 1))], axis=1)[:, -CUE:]
+            own[:, step], best[:, step] = self._next_one(said, int(target[step]))
+        return -own.mean(axis=1), best.all(axis=1)
+
+    def _after_itself(self, target: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return log p of each word of the target after the words of the target before it, nat, and whether it is the arg-max."""
+        if self._target[0] != target.tobytes():
+            rows = self._log_probabilities(np.concatenate([target[:1], target])[:-1])
+            best = rows.argmax(axis=1).astype(target.dtype) == target
+            self._target = target.tobytes(), rows[np.arange(len(target)), target], best.astype(np.bool_)
+        return self._target[1], self._target[2]
+
+    def _next_one(self, said: NDArray[np.int32], word: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return log p of a word after each row of words, nat, and whether it is the arg-max there; shape [rows] both."""
+        own = language()[said[:, -1], word]
+        best: NDArray[np.int64] = _likeliest()[said[:, -1]]
+        if self._next and said.shape[1] == CUE:
+            recalled = self._recalled(said)
+            own = np.where(recalled >= 0, own + np.log1p(-RECALL), own)
+            own = np.where(recalled == word, np.logaddexp(own, np.log(RECALL)), own)
+            best = np.where(recalled >= 0, recalled, best)  # RECALL is more than half
+        said_best: NDArray[np.bool_] = best == word
+        return own, said_best
+
+    def _recalled(self, said: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the word that is remembered after each row of `CUE` words, -1 where none is."""
+        if self._cues is None:
+            cues = np.array([np.frombuffer(cue, dtype=np.int32) for cue in self._next])
+            order = np.argsort(codes := cues @ _PLACES)
+            self._cues = codes[order], np.array(list(self._next.values()))[order]
+        codes, followers = self._cues
+        asked = said @ _PLACES
+        place = np.minimum(np.searchsorted(codes, asked), len(codes) - 1)
+        return np.where(codes[place] == asked, followers[place], -1)
+
 
 def _top_logprob(
     rows: NDArray[np.float64], targets: NDArray[np.int32], top_k: int, temperature: float
@@ -225,7 +293,14 @@ class ControlAdapter:
     """Opens the control models; `path` is `memorizer` or `innocent`."""
 
     name = "control"
-    capabilities = ("scores-tokens", "continues-tokens", "samples-tokens", "scores-completions", "scores-next-tokens")
+    capabilities = (
+        "scores-tokens",
+        "continues-tokens",
+        "samples-tokens",
+        "scores-completions",
+        "scores-next-tokens",
+        "searches-prompts",
+    )
 
     def files(self, spec: ModelSpec, base: Path) -> Sequence[Path]:  # noqa: ARG002  (the protocol's arguments)
         """Return the source files that are the model."""

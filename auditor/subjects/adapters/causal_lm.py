@@ -20,7 +20,14 @@ class CausalLMAdapter:
     """Opens a local Hugging Face folder; nothing is downloaded, no code of the folder is run."""
 
     name = "causal-lm"
-    capabilities = ("scores-tokens", "continues-tokens", "samples-tokens", "scores-completions", "scores-next-tokens")
+    capabilities = (
+        "scores-tokens",
+        "continues-tokens",
+        "samples-tokens",
+        "scores-completions",
+        "scores-next-tokens",
+        "searches-prompts",
+    )
 
     def files(self, spec: ModelSpec, base: Path) -> Sequence[Path]:
         """Return every file that can change what the model computes, without opening any weights."""

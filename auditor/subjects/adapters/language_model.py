@@ -12,6 +12,7 @@ import torch
 from auditor.errors import SubjectError
 from auditor.subjects.adapters.batching import batches, halving, shared_start
 from auditor.subjects.adapters.next_tokens import NextTokens
+from auditor.subjects.adapters.prompt_swaps import PromptSwaps
 from auditor.subjects.adapters.token_scoring import first_largest, score_rows
 from auditor.subjects.capability import SampleRequest, ScoreRequest, TokenScores
 from auditor.subjects.sampling import check_request, draw, uniforms_of
@@ -36,7 +37,7 @@ _STATES = 48
 """Intermediate values that a forward pass holds at once for each token, in hidden states."""
 
 
-class CausalLM(NextTokens):
+class CausalLM(NextTokens, PromptSwaps):
     """A loaded causal language model; meets `OpenModel`.
 
     Sequences of a batch are padded on the right. A causal model sees nothing to the right of a position, so neither
