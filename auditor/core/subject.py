@@ -94,6 +94,10 @@ class ModelSpec(Record):
     """Precision in which the model is run."""
     device: Text = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    peft: Text | None = None
+    """Folder of a PEFT adapter on the model at `path`, relative to the subject file."""
+    peft_base: Text | None = None
+    """What the adapter's configuration calls its base, where that is not the name of the folder at `path`."""
     endpoint: EndpointSpec | None = None
     """How a server is asked, for the adapter `completion-endpoint`."""
 

@@ -123,6 +123,15 @@ class OpenModel(Protocol):
 
 
 @runtime_checkable
+class Adapted(Protocol):
+    """A language model that stands on another one whose weights it leaves as they are."""
+
+    def bare(self) -> OpenModel | None:
+        """Return the model below, of the same weights in memory; None if it cannot be had without a second copy."""
+        ...
+
+
+@runtime_checkable
 class NextTokenModel(Protocol):
     """A language model that says how likely any token is to come next; what an endpoint with a few best tokens cannot."""
 

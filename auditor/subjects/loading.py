@@ -10,19 +10,21 @@ from auditor.core.yaml import load_yaml, validate
 from auditor.errors import SubjectError, UnsupportedError
 from auditor.evidence.digests import artifact, artifacts, joint_digest
 from auditor.subjects.canaries import read_canaries
-from auditor.subjects.capability import OpenModel, RecordedModel, RemoteAdapter
+from auditor.subjects.capability import Adapted, OpenModel, RecordedModel, RemoteAdapter
 from auditor.subjects.data import FileRecords, overlap
 from auditor.subjects.denoiser import Denoiser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from auditor.core.canary import CanarySet
-    from auditor.core.subject import ModelSpec
+    from auditor.core.subject import Artifact, ModelSpec
 
 
 T = TypeVar("T")
+_PEFT = "peft"
+"""Where an adapter's files stand in the identity of a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class OpenedFiles:
     def _identity(self, spec: ModelSpec) -> ModelIdentity:
         adapter = self._adapter(spec.adapter)
         remote = isinstance(adapter, RemoteAdapter)
-        found = None if remote else artifacts(adapter.files(spec, self._base), self._base / spec.path)
+        found = None if remote else self._artifacts(spec, adapter.files(spec, self._base))
         files = adapter.stand_ins(spec, self._base) if found is None else found
         parameters, _ = adapter.describe(spec, self._base)
         return ModelIdentity(
@@ -106,6 +108,21 @@ class OpenedFiles:
             capabilities=tuple(adapter.capabilities_of(spec, self._base)),
             seen="answers" if remote else "weights",
         )
+
+    def _artifacts(self, spec: ModelSpec, paths: Sequence[Path]) -> tuple[Artifact, ...]:
+        """Return the files of a model; where an adapter's folder lies changes nothing of what both compute together.
+
+        Raises:
+            SubjectError: The model has a PEFT adapter, and whoever opens it does not know what that is.
+        """
+        folder = self._base / spec.peft if spec.peft else None
+        own = artifacts((path for path in paths if path.parent != folder), self._base / spec.path)
+        added = artifacts((path for path in paths if path.parent == folder), folder) if folder else ()
+        if folder and not added:
+            msg = f"{folder}: the adapter '{spec.adapter}' of the auditor knows no PEFT adapters"
+            raise SubjectError(msg, hint="Leave model.peft out, or use the adapter causal-lm.")
+        named = (item.model_copy(update={"path": f"{_PEFT}/{item.path}"}) for item in added)
+        return tuple(sorted((*own, *named), key=lambda item: item.path))
 
     def model(self, role: str) -> OpenModel:
         """Return the language model of a role, opened on first use from the files that were digested.
@@ -122,14 +139,35 @@ class OpenedFiles:
     def _opened(self, role: str) -> OpenModel | Denoiser:
         if role not in self._models:
             spec = self._specs[role]
-            known = self.subject.model if role == "subject" else self.subject.references[int(role.rsplit("-", 1)[1])]
-            if self._identity(spec).digest != known.digest:
+            if self._identity(spec).digest != self._known(role).digest:
                 msg = f"{self._base / spec.path}: the model's files changed after their digests were taken"
                 raise SubjectError(msg, hint="Let nothing write to the model during an audit, and run again.")
-            model = self._models[role] = self._adapter(spec.adapter).open(spec, self._base)
+            below = self._below_an_adapter(role)
+            model = self._models[role] = below or self._adapter(spec.adapter).open(spec, self._base)
             if self._exchanges is not None and isinstance(model, RecordedModel):
                 model.record_in(self._exchanges / role)
         return self._models[role]
+
+    def _known(self, role: str) -> ModelIdentity:
+        return self.subject.model if role == "subject" else self.subject.references[int(role.rsplit("-", 1)[1])]
+
+    def _below_an_adapter(self, role: str) -> OpenModel | None:
+        """Return the model of a role as the base of another role's adapted model: the same weights, once in memory.
+
+        None where no other role stands on the same files, in the same precision on the same device.
+        """
+        spec = self._specs[role]
+        for other, above in self._specs.items():
+            same = (above.adapter, above.dtype, above.device) == (spec.adapter, spec.dtype, spec.device)
+            if spec.peft is not None or above.peft is None or not same:
+                continue
+            files = tuple(item for item in self._known(other).files if not item.path.startswith(f"{_PEFT}/"))
+            if files == self._known(role).files:
+                upper = self._opened(other)
+                below = upper.bare() if isinstance(upper, Adapted) else None
+                if below is not None:
+                    return below
+        return None
 
     def record_in(self, folder: Path) -> None:
         """Keep what is asked of models over a network, and what they answer: a folder in this one for each role."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.errors import SubjectError
 from auditor.subjects.adapters.opening import device_of, first_line, quietly, refuse_gaps, refuse_not_numbers
+from auditor.subjects.adapters.peft_folder import adapter_files
 from auditor.subjects.adapters.weights import context_of, model_files, tensor_headers
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ class CausalLMAdapter:
         """Return every file that can change what the model computes, without opening any weights."""
         paths = model_files(base / spec.path)
         tensor_headers(paths)
-        return paths
+        return [*paths, *adapter_files(base / spec.peft, spec, base)] if spec.peft else paths
 
     def describe(self, spec: ModelSpec, base: Path) -> tuple[int, int]:
         """Return the number of parameters and the context length, from headers and configuration alone."""
         folder = base / spec.path
-        headers = tensor_headers(model_files(folder))
+        added = adapter_files(base / spec.peft, spec, base) if spec.peft else []
+        headers = tensor_headers([*model_files(folder), *added])
         return sum(header.parameters for header in headers), context_of(folder)
 
     def capabilities_of(self, spec: ModelSpec, base: Path) -> tuple[str, ...]:  # noqa: ARG002  (the protocol's arguments)
@@ -55,6 +57,10 @@ class CausalLMAdapter:
             refuse_gaps(loading, folder)
             refuse_not_numbers(model, folder)
             _check_vocabulary(model, tokenizer, folder)
+            if spec.peft:
+                from auditor.subjects.adapters.adapted_model import open_adapted  # noqa: PLC0415
+
+                return open_adapted(model, tokenizer, context, base / spec.peft, device)
             from auditor.subjects.adapters.language_model import CausalLM  # noqa: PLC0415
 
             return CausalLM(model.to(device).eval(), tokenizer, context)

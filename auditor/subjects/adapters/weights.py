@@ -36,7 +36,7 @@ TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-_TOKENIZERS = (
+VOCABULARIES = (
     "tokenizer.json",
     "vocab.json",
     "vocab.txt",
@@ -73,7 +73,7 @@ def model_files(folder: Path) -> list[Path]:
         msg = f"{folder}: there is no such model folder"
         raise SubjectError(msg, hint="Give the folder with config.json, the tokenizer and *.safetensors as model.path.")
     refuse_detours(folder)
-    if not any((folder / name).exists() for name in _TOKENIZERS):
+    if not any((folder / name).exists() for name in VOCABULARIES):
         msg = f"{folder}: there is no tokenizer"
         raise SubjectError(msg, hint="Save the tokenizer beside the model: tokenizer.save_pretrained(folder).")
     named = (folder / name for name in (*_CONFIGURATIONS, *TOKENIZER_FILES))
@@ -104,7 +104,7 @@ def refuse_detours(folder: Path) -> None:
         raise SubjectError(msg, hint=f"Name the weights {WEIGHTS} and remove 'transformers_weights'.")
     if (folder / "adapter_config.json").exists():
         msg = f"{folder / 'adapter_config.json'}: an adapter (PEFT) on a base model that lies elsewhere"
-        raise SubjectError(msg, hint="Merge it into its base model first: merge_and_unload(), then save_pretrained().")
+        raise SubjectError(msg, hint="Name both: model: {path: <folder of the base model>, peft: <this folder>}.")
 
 
 def context_of(folder: Path) -> int:
