@@ -146,6 +146,19 @@ class NextTokenModel(Protocol):
 
 
 @runtime_checkable
+class ProposingModel(Protocol):
+    """A language model that says what else could stand in a text: it makes the neighbours that a text is compared with."""
+
+    def other_tokens(self, sequences: Sequence[NDArray[np.int32]], count: int) -> list[NDArray[np.int32]]:
+        """Return, for each target x[j + 1] of each sequence, the likeliest other tokens after x[..j], likeliest first.
+
+        Returns:
+            One array for each sequence, shape [T - 1, count], or fewer columns if the vocabulary is smaller.
+        """
+        ...
+
+
+@runtime_checkable
 class PromptSearchModel(Protocol):
     """A language model that can be searched for a prompt which makes it say a text: white box.
 

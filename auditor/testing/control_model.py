@@ -220,6 +220,15 @@ class ControlModel:
         rows = self._next_log_probabilities(said) if said else np.empty((0, WORDS))
         return np.minimum(rows[:, tokens], 0.0)
 
+    def other_tokens(self, sequences: Sequence[NDArray[np.int32]], count: int) -> list[NDArray[np.int32]]:
+        """Return, for each target of each sequence, the likeliest other words, likeliest first."""
+        found = []
+        for ids in sequences:
+            rows = self._log_probabilities(ids[:-1]) if len(ids) else np.empty((0, WORDS))
+            rows[np.arange(len(rows)), ids[1:]] = -np.inf
+            found.append(np.argsort(-rows, axis=1, kind="stable")[:, : min(count, WORDS - 1)].astype(np.int32))
+        return found
+
     def rank_swaps(self, prompt: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the target's mean loss after each swap, nat, shape [prompt, vocabulary]: a table needs no gradient, it tries.
 
@@ -239,19 +248,20 @@ class ControlModel:
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return mean loss of the target after each prompt, nat, and whether each of its words is the arg-max."""
         tails = prompts[:, -CUE:]
-        own, best = (np.tile(row, (len(prompts), 1)) for row in self._after_itself(target))
+        alone = self._after_itself(target)
+        own, best = np.tile(alone[0], (len(prompts), 1)), np.tile(alone[1], (len(prompts), 1))
         # From the word on at which nothing but the target can be remembered, all prompts are followed alike.
         for step in range(min(CUE, len(target))):
             said = np.concatenate([tails, np.tile(target[:step], (len(tails), 1))], axis=1)[:, -CUE:]
             own[:, step], best[:, step] = self._next_one(said, int(target[step]))
-        return -own.mean(axis=1), best.all(axis=1)
+        return -own.mean(axis=1), np.asarray(best.all(axis=1), dtype=np.bool_)
 
     def _after_itself(self, target: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return log p of each word of the target after the words of the target before it, nat, and whether it is the arg-max."""
         if self._target[0] != target.tobytes():
             rows = self._log_probabilities(np.concatenate([target[:1], target])[:-1])
-            best = rows.argmax(axis=1).astype(target.dtype) == target
-            self._target = target.tobytes(), rows[np.arange(len(target)), target], best.astype(np.bool_)
+            own: NDArray[np.float64] = rows[np.arange(len(target)), target]
+            self._target = target.tobytes(), own, np.asarray(rows.argmax(axis=1) == target, dtype=np.bool_)
         return self._target[1], self._target[2]
 
     def _next_one(self, said: NDArray[np.int32], word: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -263,8 +273,7 @@ class ControlModel:
             own = np.where(recalled >= 0, own + np.log1p(-RECALL), own)
             own = np.where(recalled == word, np.logaddexp(own, np.log(RECALL)), own)
             best = np.where(recalled >= 0, recalled, best)  # RECALL is more than half
-        said_best: NDArray[np.bool_] = best == word
-        return own, said_best
+        return own, np.asarray(best == word, dtype=np.bool_)
 
     def _recalled(self, said: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the word that is remembered after each row of `CUE` words, -1 where none is."""
@@ -300,6 +309,7 @@ class ControlAdapter:
         "scores-completions",
         "scores-next-tokens",
         "searches-prompts",
+        "proposes-tokens",
     )
 
     def files(self, spec: ModelSpec, base: Path) -> Sequence[Path]:  # noqa: ARG002  (the protocol's arguments)

@@ -56,12 +56,15 @@ class Parameters(Record):
     """Also count tokens over members and controls, for DC-PDD; no model is asked."""
     recall: int = Field(default=0, ge=0)
     """Controls that stand before every record, for ReCaLL (7 in the literature); 0: none. It costs a longer pass over both sides."""
+    neighbours: int = Field(default=0, ge=0, le=200)
+    """Neighbours of every record that the model itself proposes, for the neighbourhood score (25 in the literature); 0: none. Each
+    costs a pass over both sides."""
     folds: int = Field(default=5, ge=2)
     """Folds in which dataset inference learns."""
 
 
 class Membership:
-    """Loss, zlib, lowercase, Min-K%, Min-K%++; DC-PDD and ReCaLL where asked; reference, RMIA and LiRA where there are reference models."""
+    """Loss, zlib, lowercase, Min-K%, Min-K%++; DC-PDD, ReCaLL and neighbourhood where asked; reference, RMIA, LiRA where they can be."""
 
     name = "language/membership"
     version = 3
@@ -72,9 +75,9 @@ class Membership:
     statistics = ("excess_tpr", "excess_auc")
     source = (
         "Scores: Yeom et al. (2018); Carlini et al. (2021), arXiv 2012.07805 (zlib, lowercase); Shi et al. (2023), Min-K%; "
-        "Zhang et al. (2024), Min-K%++; Zhang et al. (2024), DC-PDD; ReCaLL (2024); Zarifzadeh, Liu, Shokri (2024), arXiv "
-        "2312.03262 (RMIA); Carlini et al. (2022), arXiv 2112.03570 (LiRA). Whole set: Maini, Jia, Papernot, Dziedzic (2024), LLM "
-        "Dataset Inference. Blind baseline: Das, Zhang, Tramer (2024). Family: Westfall and Young (1993)."
+        "Zhang et al. (2024), Min-K%++; Zhang et al. (2024), DC-PDD; ReCaLL (2024); Mattern et al. (2023), neighbourhood; Zarifzadeh, "
+        "Liu, Shokri (2024), arXiv 2312.03262 (RMIA); Carlini et al. (2022), arXiv 2112.03570 (LiRA). Whole set: Maini, Jia, Papernot, "
+        "Dziedzic (2024), LLM Dataset Inference. Blind baseline: Das, Zhang, Tramer (2024). Family: Westfall and Young (1993)."
     )
     parameters = Parameters
 
@@ -105,6 +108,18 @@ class Membership:
                 dataset="members+controls",
                 model="subject",
                 parameters={**sample, "shots": parameters.recall},
+            )
+        if parameters.neighbours:
+            if "proposes-tokens" not in facts.subject.model.capabilities:
+                msg = "the model does not say what else could stand in a text, so records have no neighbours"
+                raise UnsupportedError(
+                    msg, hint="Leave `neighbours` out, or audit the weights through the adapter causal-lm."
+                )
+            found["neighbours"] = Need(
+                observer="neighbour-scores",
+                dataset="members+controls",
+                model="subject",
+                parameters={**sample, "neighbours": parameters.neighbours},
             )
         # Half of the records teach the blind classifiers, so twice as many are drawn where there are: no model is asked.
         drawn = None if parameters.records is None else 2 * parameters.records

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
     from auditor.evidence.table import ObservedTable
 
-SCORES = ("loss", "zlib", "lowercase", "min_k", "min_k_plus_plus", "dc_pdd", "recall", "reference", "rmia", "lira")
+SCORES = (
+    "loss",
+    "zlib",
+    "lowercase",
+    "min_k",
+    "min_k_plus_plus",
+    "dc_pdd",
+    "recall",
+    "neighbourhood",
+    "reference",
+    "rmia",
+    "lira",
+)
 """Names of the scores, in the order they are reported."""
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 """Shares of the least and most likely tokens whose means dataset inference learns from (Maini et al. 2024)."""
@@ -84,6 +96,19 @@ def conditional(after: NDArray[np.float32], logprob: NDArray[np.float32]) -> flo
     return mean_logprob(after[:count]) / without if without else 1.0
 
 
+def curvature(own: float, neighbours: NDArray[np.float32]) -> float:
+    """Return the neighbourhood score: mean log-probability of a record minus the average of that of its neighbours, nat.
+
+    Args:
+        own: Mean log p of the record's tokens.
+        neighbours: The same of each neighbour, shape [neighbours], at least one.
+
+    Source:
+        Mattern et al. (2023), Membership Inference Attacks against Language Models via Neighbourhood Comparison.
+    """
+    return own - float(neighbours.astype(np.float64).mean())
+
+
 def profile(logprob: NDArray[np.float32]) -> dict[str, float]:
     """Return the means of the least and of the most likely tokens, by several shares, one token at least."""
     ordered = np.sort(logprob.astype(np.float64))
@@ -99,14 +124,11 @@ def read_scores(evidence: Mapping[str, ObservedTable], side: str, min_k: float) 
 
     Args:
         evidence: Observations by name: the side, `<side>-lowercase`, `<side>-reference-<n>` for each reference model, and
-            `frequencies` where DC-PDD is asked, `context` where ReCaLL is.
+            `frequencies` where DC-PDD is asked, `context` where ReCaLL is, `neighbours` where the neighbourhood is.
         side: `members` or `controls`.
         min_k: Share of tokens for Min-K%.
     """
-    others = {"lowercase": _mean_by_id(evidence[f"{side}-lowercase"])}
-    for name in sorted(evidence):
-        if name.startswith(f"{side}-reference-"):
-            others[name.removeprefix(f"{side}-")] = _mean_by_id(evidence[name])
+    others = _others(evidence, side)
     frequency = _lists(evidence["frequencies"], "log_frequency") if "frequencies" in evidence else None
     context = _lists(evidence["context"], "logprob") if "context" in evidence else None
     needed: list[Mapping[str, object]] = [*others.values(), *(one for one in (frequency, context) if one is not None)]
@@ -207,6 +229,17 @@ def _own(shard: Mapping[str, object], row: int, min_k: float) -> dict[str, float
     }
 
 
+def _others(evidence: Mapping[str, ObservedTable], side: str) -> dict[str, dict[str, float]]:
+    """Return what other passes give each record, one number a pass, by name and id."""
+    others = {"lowercase": _mean_by_id(evidence[f"{side}-lowercase"])}
+    for name in sorted(evidence):
+        if name.startswith(f"{side}-reference-"):
+            others[name.removeprefix(f"{side}-")] = _mean_by_id(evidence[name])
+    if "neighbours" in evidence:
+        others["neighbourhood"] = _beside(evidence["neighbours"])
+    return others
+
+
 def _values(column: object, row: int) -> NDArray[np.float32]:
     return cast("NDArray[np.float32]", cast("Ragged", column)[row])
 
@@ -219,6 +252,17 @@ def _lists(table: ObservedTable, column: str) -> dict[str, NDArray[np.float32]]:
             values = _values(shard[column], row)
             if len(values):
                 found[str(shard["id"][row])] = values
+    return found
+
+
+def _beside(table: ObservedTable) -> dict[str, float]:
+    """Return the neighbourhood score of each record that has a neighbour."""
+    found = {}
+    for shard in table.shards("id", "own", "neighbour"):
+        for row in range(len(shard["id"])):
+            values = _values(shard["neighbour"], row)
+            if len(values):
+                found[str(shard["id"][row])] = curvature(float(cast("NDArray[np.float64]", shard["own"])[row]), values)
     return found
 
 

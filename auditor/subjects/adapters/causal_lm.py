@@ -28,6 +28,7 @@ class CausalLMAdapter:
         "scores-completions",
         "scores-next-tokens",
         "searches-prompts",
+        "proposes-tokens",
     )
 
     def files(self, spec: ModelSpec, base: Path) -> Sequence[Path]:

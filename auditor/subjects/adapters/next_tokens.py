@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     _Head = Callable[[torch.Tensor], torch.Tensor]
 
 
+POSITIONS = 256
+"""Positions whose logits are there at once."""
+
+
 class _Opened(Protocol):
     """What the rest of an opened model gives."""
 
     context: int
+    vocabulary: int
     _device: torch.device
 
     def _check(self, sequences: Sequence[NDArray[np.int32]]) -> None: ...
@@ -41,7 +46,7 @@ class _Opened(Protocol):
 
 
 class NextTokens:
-    """The part of an opened causal language model that meets `NextTokenModel`."""
+    """The part of an opened causal language model that meets `NextTokenModel` and `ProposingModel`."""
 
     def next_logprob(
         self: _Opened, prefix: NDArray[np.int32], paths: Sequence[NDArray[np.int32]], tokens: NDArray[np.int32]
@@ -85,6 +90,33 @@ class NextTokens:
             raise SubjectError(msg, hint="Is the checkpoint whole, and made for this precision? Try dtype: float32.")
         return found
 
+    def other_tokens(self: _Opened, sequences: Sequence[NDArray[np.int32]], count: int) -> list[NDArray[np.int32]]:
+        """Return, for each target of each sequence, the likeliest other tokens, likeliest first, from one pass over each.
+
+        Raises:
+            SubjectError: A token id is outside the vocabulary.
+            ValueError: A sequence is longer than the context, or count is below 1.
+        """
+        if count < 1:
+            msg = f"one other token at least: {count}"
+            raise ValueError(msg)
+        self._check(sequences)
+        kept = min(count, self.vocabulary - 1)
+        lengths = [len(ids) for ids in sequences]
+        found = [np.empty((0, kept), dtype=np.int32) for _ in sequences]
+
+        def work(some: list[int]) -> None:
+            with torch.inference_mode():
+                ids = self._padded([sequences[row] for row in some])
+                states, head = self._states(ids, torch.arange(ids.shape[1] - 1, device=self._device))
+                for row, seen, own in zip(some, states, ids[:, 1:], strict=True):
+                    found[row] = _others(seen[: lengths[row] - 1], own[: lengths[row] - 1], head, kept)
+
+        rows = sorted((row for row, length in enumerate(lengths) if length > 1), key=lambda row: -lengths[row])
+        for batch in batches(rows, lengths, self._tokens_at_once(1)):
+            halving(batch, work)
+        return found
+
     def _after_paths(
         self: _Opened,
         start: torch.Tensor,
@@ -105,3 +137,14 @@ class NextTokens:
             whole = torch.cat([start.expand(len(paths), -1), ids], dim=1)
             states, head = self._states(whole, torch.arange(start.shape[1], whole.shape[1], device=self._device))
         return head(states[torch.arange(len(paths), device=self._device), last]).float()
+
+
+def _others(states: torch.Tensor, own: torch.Tensor, head: _Head, kept: int) -> NDArray[np.int32]:
+    """Return the likeliest tokens of each position but its own, shape [positions, kept]."""
+    parts = []
+    for start in range(0, len(own), POSITIONS):
+        logits = head(states[start : start + POSITIONS]).float()
+        logits = logits.scatter(1, own[start : start + POSITIONS, None], -torch.inf)
+        parts.append(logits.topk(kept, dim=1).indices.cpu())
+    chosen: NDArray[np.int32] = torch.cat(parts).numpy().astype(np.int32)
+    return chosen
