@@ -206,7 +206,8 @@ def _influence(members: FloatArray, controls: FloatArray, codes: IntArray) -> Fl
         2 * members.size - np.searchsorted(ordered_m, controls, "left") - np.searchsorted(ordered_m, controls, "right")
     )
     v1, v0 = below / (2.0 * controls.size), above / (2.0 * members.size)
-    return np.bincount(codes, weights=np.concatenate([(v1 - area) / members.size, (v0 - area) / controls.size]))
+    moved = np.concatenate([(v1 - area) / members.size, (v0 - area) / controls.size])
+    return np.asarray(np.bincount(codes, weights=moved), dtype=np.float64)
 
 
 def _shared(

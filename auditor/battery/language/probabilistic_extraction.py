@@ -171,7 +171,7 @@ class ProbabilisticExtraction:
         out = {side: is_extractable(found.log_p, queries, parameters.probability) for side, found in read.items()}
         title = f"come out within {queries:,} queries"
         return (
-            flags("extractable", title, read["members"], out["members"], read.get("controls"), out.get("controls")),
+            counted("extractable", title, read["members"], out["members"], read.get("controls"), out.get("controls")),
         )
 
     def _strata(
