@@ -91,6 +91,10 @@ class CanaryScoresObserver:
             Column(name="secret", type="string", unit="none", meaning="The secret.", restricted=True),
         )
 
+    def asks(self, need: Need) -> tuple[str, ...]:  # noqa: ARG002  (the protocol's argument)
+        """Return what the model must be able to do."""
+        return ("scores-completions",)
+
     def items(self, need: Need, facts: Facts) -> int:
         """Return the number of canaries and candidates."""
         canaries = _canaries(facts)

@@ -86,6 +86,10 @@ class ContinuationsObserver:
             Column(name="suffix", type="string", unit="none", meaning="What the record says.", restricted=True),
         )
 
+    def asks(self, need: Need) -> tuple[str, ...]:  # noqa: ARG002  (the protocol's argument)
+        """Return what the model must be able to do."""
+        return ("continues-tokens",)
+
     def items(self, need: Need, facts: Facts) -> int:
         """Return the number of records it continues."""
         return min(Parameters.from_plain(need.parameters).generate, sampled(need, facts))

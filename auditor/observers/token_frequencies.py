@@ -61,6 +61,10 @@ class TokenFrequenciesObserver:
             ),
         )
 
+    def asks(self, need: Need) -> tuple[str, ...]:  # noqa: ARG002  (the protocol's argument)
+        """Return what the model must be able to do."""
+        return ("scores-given-tokens",)
+
     def items(self, need: Need, facts: Facts) -> int:
         """Return the number of records on both sides."""
         sides = (facts.subject.members, facts.subject.controls)

@@ -106,6 +106,11 @@ class TokenScoresObserver:
             listed.insert(11, Column(name="top_logprob", type=scores, unit="nat", meaning=meaning))
         return tuple(listed)
 
+    def asks(self, need: Need) -> tuple[str, ...]:
+        """Return what the model must be able to do: moments and top-k take the whole distribution."""
+        asked = Parameters.from_plain(need.parameters)
+        return ("scores-tokens",) if asked.moments or asked.top_k is not None else ("scores-given-tokens",)
+
     def items(self, need: Need, facts: Facts) -> int:
         """Return the number of records it scores."""
         return sampled(need, facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -86,6 +87,8 @@ def prepare(subject: Path, policy: str | None = None) -> Prepared:
             queries=loaded.policy.queries,
             modality=opened.subject.members.modality,
         )
+        if opened.subject.model.seen == "answers":
+            subjects[label].facts = _limited(subjects[label].facts, opened.subject.model.capabilities)
     plan = resolve(
         loaded.policy,
         {label: side.facts for label, side in subjects.items()},
@@ -97,6 +100,12 @@ def prepare(subject: Path, policy: str | None = None) -> Prepared:
     )
     warnings = tuple(warning for item in catalogues for warning in item.warnings)
     return Prepared(spec, loaded, tuple(catalogues), statements, opened, subjects, plan, warnings)
+
+
+def _limited(facts: Facts, capabilities: tuple[str, ...]) -> Facts:
+    """Return facts of a control subject that gives no more than the audited model: tests must go the same way on both."""
+    model = facts.subject.model.model_copy(update={"capabilities": capabilities})
+    return dataclasses.replace(facts, subject=facts.subject.model_copy(update={"model": model}))
 
 
 def _adapter(name: str) -> Adapter:

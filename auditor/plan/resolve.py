@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from auditor import __version__
+from auditor.contract.access import refuse_beyond
 from auditor.contract.registry import distribution_of, load
 from auditor.core.evidence import Need, Observation, Omission
 from auditor.core.plan import Job, Plan, PlannedSide, PlannedTest, Side
@@ -124,6 +125,7 @@ def _want(entry: TestEntry, facts: Facts, exhibits: str) -> PlannedTest | _Wante
             msg = f"the test is about {test.modality}s, and the subject's records are {facts.subject.members.modality}s"
             raise UnsupportedError(msg, hint="Audit it under a policy for subjects of this kind.")  # noqa: TRY301
         needs = test.needs(parameters, facts)
+        refuse_beyond(needs.values(), facts)
     except UnsupportedError as error:
         omission = Omission(reason="capability", message=error.message, where=error.hint)
         return _omitted(entry.test, test, parameters.plain(), omission)
