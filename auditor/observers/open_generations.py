@@ -7,7 +7,7 @@ scores of Carlini et al. (2021) need. Its text is kept apart; what is public say
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from auditor.core.record import Record
 from auditor.observers.beginnings import Beginning, beginnings
 from auditor.observers.corpora import Corpus, Found, Side, compared_documents, corpus, match_columns, match_rows
 from auditor.observers.excerpt import masked
+from auditor.observers.generated_identifiers import identifier_columns, identifier_rows
 from auditor.observers.near_copies import NearCopies
 from auditor.subjects.capability import SampleRequest, ScoreRequest
 
@@ -65,6 +66,8 @@ class Parameters(Record):
     """Fewest tokens of a match that is listed."""
     references: tuple[str, ...] = ()
     """Digests of the reference models that score what was said, too."""
+    identifiers: Literal["", "patterns", "presidio"] = ""
+    """What finds persons' identifiers in what was said; empty: none are looked for."""
 
 
 class OpenGenerationsObserver:
@@ -76,20 +79,22 @@ class OpenGenerationsObserver:
     parameters = Parameters
 
     def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return one need for all that differ in their references alone."""
+        """Return one need for all that differ in their references alone, or in whether identifiers are looked for."""
         joined: dict[str, Need] = {}
-        for need in needs:
-            bare = _without_references(need)
-            have = Parameters.from_plain(joined.get(bare.identity(), bare).parameters).references
-            new = tuple(dict.fromkeys((*have, *Parameters.from_plain(need.parameters).references)))
-            whole = Parameters.from_plain(bare.parameters).model_copy(update={"references": new})
-            joined[bare.identity()] = bare.model_copy(update={"parameters": whole.plain()})
+        for need in sorted(needs, key=lambda one: -len(Parameters.from_plain(one.parameters).identifiers)):
+            bare, asked = _bare(need), Parameters.from_plain(need.parameters)
+            key = next((name for name, held in joined.items() if _bare(held) == bare and _looks(held, asked)), "")
+            key = key or need.identity()
+            have = Parameters.from_plain(joined.get(key, bare).parameters)
+            new = tuple(dict.fromkeys((*have.references, *asked.references)))
+            whole = asked.model_copy(update={"references": new, "identifiers": have.identifiers or asked.identifiers})
+            joined[key] = bare.model_copy(update={"parameters": whole.plain()})
         return list(joined.values())
 
     def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they generate the same, and all references of the need are asked."""
-        have, asked = (Parameters.from_plain(one.parameters).references for one in (joined, need))
-        return _without_references(joined) == _without_references(need) and set(asked) <= set(have)
+        """Return whether they generate the same, and what is asked of it is asked."""
+        have, asked = (Parameters.from_plain(one.parameters) for one in (joined, need))
+        return _bare(joined) == _bare(need) and set(asked.references) <= set(have.references) and _looks(joined, asked)
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:
         """Return the columns it writes."""
@@ -114,6 +119,7 @@ class OpenGenerationsObserver:
             *match_columns("member", parameters.least),
             *match_columns("control", parameters.least),
             *match_columns("other", parameters.least),
+            *(identifier_columns() if parameters.identifiers else ()),
             Column(
                 name="excerpt", type="string", unit="none", meaning="Masked: its longest run from a compared member."
             ),
@@ -157,6 +163,8 @@ class OpenGenerationsObserver:
             side: held.match(said, asked.least) if held is not None else [] for side, held in corpora.items()
         }
         columns |= match_rows(found, corpora, said, asked.least)
+        if asked.identifiers:
+            columns |= identifier_rows(rows, texts, opened, asked, part, need.identity())
         columns["excerpt"] = [_excerpt(ids, row, model) for ids, row in zip(said, found["member"], strict=True)]
         declared = [column for column in self.columns(asked) if not column.restricted]
         public = pa.table({column.name: pa.array(columns[column.name], type=TYPES[column.type]) for column in declared})
@@ -170,9 +178,15 @@ def reference_column(digest: str) -> str:
     return f"reference_{digest[:12]}"
 
 
-def _without_references(need: Need) -> Need:
-    bare = Parameters.from_plain(need.parameters).model_copy(update={"references": ()})
+def _bare(need: Need) -> Need:
+    """Return what is generated and matched, without what is asked of it besides."""
+    bare = Parameters.from_plain(need.parameters).model_copy(update={"references": (), "identifiers": ""})
     return need.model_copy(update={"parameters": bare.plain()})
+
+
+def _looks(joined: Need, asked: Parameters) -> bool:
+    """Return whether identifiers are looked for as is asked."""
+    return asked.identifiers in {"", Parameters.from_plain(joined.parameters).identifiers}
 
 
 def _role_of(digest: str, facts: Facts) -> str:

@@ -16,6 +16,7 @@ from auditor.core.subject import Artifact, DatasetIdentity, ModelIdentity, Relea
 from auditor.errors import UnsupportedError
 from auditor.subjects.data import DataRecord, nested_sample
 from auditor.testing.control_data import shown
+from auditor.testing.control_identifiers import with_card
 from auditor.testing.control_model import (
     ADAPTER,
     CONTEXT,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from auditor.subjects.denoiser import Denoiser
 
 Kind = Literal["memorizer", "innocent"]
+Split = Literal["members", "controls"]
 RECORDS = 240
 """Members, and as many controls."""
 LENGTH = 130
@@ -43,12 +45,14 @@ CANARIES = 60
 
 
 @cache
-def _records(split: Literal["members", "controls"], variant: int) -> tuple[DataRecord, ...]:
+def _records(split: Split, variant: int, *, cards: bool = True) -> tuple[DataRecord, ...]:
+    """Return the records of one side; those for observers that ask no model hold no cards, see `control_data`."""
     words = vocabulary()
     found = []
     for number in range(RECORDS):
         rng = generator(LANGUAGE_SEED, split, str(variant), str(number))
-        text = " ".join(words[word] for word in speak(rng, LENGTH))
+        said = [words[word] for word in speak(rng, LENGTH)]
+        text = " ".join(with_card(said, split, number, variant) if cards else said)
         name = f"{split[:-1]}-{number:04d}"
         found.append(DataRecord(id=name, text=text, cluster=name, copies=1 + number % 4 if split == "members" else 1))
     return tuple(found)
@@ -142,7 +146,7 @@ class TextSubject:
 
     def contents(self, dataset: Literal["members", "controls"]) -> ListedRecords:
         """Return the records for an observer that asks no model: the memorizer's members show what it looks for."""
-        found = _records(dataset, self.variant)
+        found = _records(dataset, self.variant, cards=False)
         positive = self.facts.subject.name == "memorizer" and dataset == "members"
         return ListedRecords(shown(found) if positive else found)
 
