@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditor.assess.conclusion import attack_classes_not_tested, conclude, limits, triggers
+from auditor.assess.attack_classes import attack_class_states, attack_classes_not_tested
+from auditor.assess.conclusion import conclude, limits, triggers
 from auditor.assess.contradiction import contradiction
+from auditor.assess.severity import worst
 from auditor.core.assessment import Assessment, ClauseState, Statement, StatementState
 from auditor.core.clause import Clause, ClauseKind
 from auditor.core.finding import Finding, Outcome
@@ -18,12 +20,9 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
 
-    from auditor.core.clause import Catalogue
+    from auditor.core.clause import AttackClass, Catalogue
     from auditor.core.policy import Policy
     from auditor.core.subject import Subject
-
-WORST_FIRST = (Outcome.SIGNAL, Outcome.INVALID, Outcome.NOT_RUN, Outcome.INCONCLUSIVE, Outcome.NO_SIGNAL)
-"""`not_applicable` drops out: a person declared it."""
 
 
 def assess(
@@ -34,6 +33,7 @@ def assess(
     subject: Subject,
     *,
     created: dt.date,
+    classes: Sequence[AttackClass] = (),
 ) -> Assessment:
     """Return the assessment of every clause of the policy's catalogues.
 
@@ -44,7 +44,9 @@ def assess(
         statements: The controller's statements.
         subject: What was audited.
         created: The day of the audit, from which its validity counts.
+        classes: The attack classes that the clauses speak of.
     """
+    attacks = attack_class_states(catalogues, classes, findings)
     states = tuple(
         _state(clause, catalogue.id, policy, findings, statements, subject)
         for catalogue in catalogues
@@ -53,7 +55,8 @@ def assess(
     return Assessment(
         clauses=states,
         conclusion=conclude(findings, states),
-        attack_classes_not_tested=attack_classes_not_tested(catalogues, findings),
+        attack_classes=attacks,
+        attack_classes_not_tested=attack_classes_not_tested(catalogues, attacks, findings),
         limits=limits(subject, findings),
         triggers=triggers(policy, created),
         exit_code=exit_code(findings),
@@ -68,11 +71,6 @@ def exit_code(findings: Sequence[Finding]) -> int:
     if any(finding.required and finding.outcome in unresolved for finding in findings):
         return EXIT_UNRESOLVED
     return EXIT_CLEAR
-
-
-def worst(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """Return the worst of some outcomes; None where none of them says anything."""
-    return next((outcome for outcome in WORST_FIRST if outcome in outcomes), None)
 
 
 def _state(
@@ -90,7 +88,7 @@ def _state(
     own = [statement for statement in statements if clause.id in statement.clauses]
     conflict = contradiction(own, findings, subject)
     state: StatementState | None = None
-    if clause.statement is not None and (own or clause.id in policy.statements):
+    if clause.statement is not None and (own or clause.id in (policy.statements or ())):
         state = StatementState.SUPPLIED if own else StatementState.MISSING
     if conflict:  # also where the clause asks no statement: what was said and is not so is never left out
         state = StatementState.CONTRADICTED
@@ -117,6 +115,9 @@ def _rationale(
     """Return why the clause is in its state; what is missing is named among the families of tests that the policy has."""
     if clause.kind is ClauseKind.INTERPRETIVE:
         return "Frames the report; it is printed and not scored."
+    if clause.kind is ClauseKind.DOCUMENTARY:
+        against = f" What {', '.join(clause.tests)} find can contradict it." if clause.tests else ""
+        return f"No test can answer it; it rests on the controller's statement.{against}"
     measured = {finding.test for finding in speaking if finding.measurement is not None}
     named = [name for name in clause.tests if _family(name) in families] or clause.tests
     missing = [*(name for name in named if name not in measured), *clause.attack_classes]

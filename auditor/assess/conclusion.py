@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from auditor.core.assessment import ClauseState
-    from auditor.core.clause import Catalogue
     from auditor.core.policy import Policy
     from auditor.core.subject import Subject
 
@@ -149,25 +148,6 @@ def _template(finding: Finding) -> str:
     if _of_the_data(finding):
         return _IN_THE_DATA
     return _CAME_OUT if finding.measurement is not None and finding.measurement.confirmed else _SIGNAL
-
-
-def attack_classes_not_tested(catalogues: Sequence[Catalogue], findings: Sequence[Finding]) -> tuple[str, ...]:
-    """Return what the clauses name and nothing here tested, in the clauses' order.
-
-    These are the attack classes for which there is no test, and the tests that the policy leaves out or that measured
-    nothing, with the reason: a shorter policy has a longer list.
-    """
-    outcomes = {finding.test: finding.outcome for finding in findings}
-    clauses = [clause for catalogue in catalogues for clause in catalogue.clauses]
-    without = [name for clause in clauses for name in clause.attack_classes]
-    tests = dict.fromkeys(name for clause in clauses for name in clause.tests)
-    reasons = {
-        Outcome.NOT_RUN: "asked for and not run",
-        Outcome.NOT_APPLICABLE: "declared not applicable",
-        None: "not asked for by this policy",
-    }
-    left_out = [f"{name} ({reasons[outcomes.get(name)]})" for name in tests if outcomes.get(name) in reasons]
-    return tuple(dict.fromkeys([*left_out, *without]))
 
 
 def limits(subject: Subject, findings: Sequence[Finding]) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def judge(
                 tolerance=entry.tolerance,
                 p_adjusted=adjusted.get(entry.test) if _has_p(found) else None,
                 battery=len(battery),
-                evidence_for=entry.evidence_for,
+                evidence_for=entry.evidence_for or (),
                 measurement=found if isinstance(found, Measurement) else None,
             )
         )

@@ -51,12 +51,27 @@ class ClauseState(Record):
     rationale: Text
 
 
+class AttackClassState(Record):
+    """What is known about one attack class: which tests of the policy are evidence about it, and their worst outcome."""
+
+    id: Text
+    name: Text
+    tests: tuple[Name, ...]
+    """Tests of the policy that are evidence about it."""
+    outcome: Outcome | None
+    """None where no test of the policy is evidence about it."""
+    not_tested: str
+    """Why nothing here tested it; empty where a test measured it."""
+
+
 class Assessment(Record):
     """The whole assessment."""
 
     clauses: tuple[ClauseState, ...]
     conclusion: tuple[Text, ...]
     """Sentences from templates; no other words reach a conclusion."""
+    attack_classes: tuple[AttackClassState, ...] = ()
+    """Every attack class that the clauses speak of, tested or not."""
     attack_classes_not_tested: tuple[Text, ...]
     limits: tuple[Text, ...]
     triggers: tuple[Text, ...]

@@ -45,8 +45,8 @@ class TestEntry(Record):
     parameters: dict[str, Any] = Field(default_factory=dict)
     least: Least = Least()
     tolerance: Tolerance | None = None
-    evidence_for: tuple[Text, ...] = ()
-    """Ids of the clauses it is evidence for."""
+    evidence_for: tuple[Text, ...] | None = None
+    """Ids of the clauses it is evidence for; null: every clause of the policy's catalogues that names the test."""
     not_applicable: Text | None = None
     """A person's reason why the test does not apply; never inferred."""
 
@@ -74,8 +74,8 @@ class Policy(Record):
     correction: Literal["holm"] = "holm"
     queries: QueryBudget
     tests: tuple[TestEntry, ...] = Field(min_length=1)
-    statements: tuple[Text, ...] = ()
-    """Ids of the clauses that only a statement can answer."""
+    statements: tuple[Text, ...] | None = None
+    """Ids of the clauses whose statement is asked; null: every clause of the policy's catalogues that asks one."""
     exhibits: Literal["none", "masked", "full"] = "masked"
     """How much of what the model gave back the report shows: nothing; texts masked and pictures pixelated; or pictures as they are."""
     valid_months: PositiveInt = 12

@@ -16,12 +16,14 @@ from auditor.core.finding import Finding, InstrumentCheck
 from auditor.core.plan import Plan
 from auditor.core.subject import Subject
 from auditor.evidence import bundle as layout
-from auditor.policy.load import load_catalogues, load_policy
+from auditor.policy.catalogue import ATTACK_CLASSES, load_attack_classes
+from auditor.policy.load import load_catalogues, load_policy, mapped
 from auditor.run.measure import measure
 from auditor.run.observe import faults_in
 from auditor.testing.control_subject import control_subject
 
 if TYPE_CHECKING:
+    from auditor.core.clause import AttackClass, Catalogue
     from auditor.core.finding import Measurement
     from auditor.core.plan import SideLabel
     from auditor.core.policy import Policy
@@ -30,8 +32,22 @@ if TYPE_CHECKING:
 
 
 def policy_of(bundle: Bundle) -> Policy:
-    """Return the policy that lies in a bundle."""
-    return load_policy(str(bundle.root / layout.POLICY), base=None, known_tests=None).policy
+    """Return the policy that lies in a bundle, with the clauses that each of its tests is evidence for."""
+    policy = load_policy(str(bundle.root / layout.POLICY), base=None, known_tests=None).policy
+    return mapped(policy, catalogues_of(bundle, policy))
+
+
+def catalogues_of(bundle: Bundle, policy: Policy) -> tuple[Catalogue, ...]:
+    """Return the clause catalogues that lie in a bundle."""
+    return tuple(item.catalogue for item in load_catalogues(policy, today=None, folder=bundle.root / layout.CLAUSES))
+
+
+def attack_classes_of(bundle: Bundle) -> tuple[AttackClass, ...]:
+    """Return the attack classes that the clauses in a bundle speak of; none where they name none."""
+    folder = bundle.root / layout.CLAUSES
+    if not (folder / f"{ATTACK_CLASSES}.yaml").exists():
+        return ()
+    return tuple(load_attack_classes(folder).classes.values())
 
 
 def measure_bundle(bundle: Bundle) -> tuple[tuple[Finding, ...], tuple[InstrumentCheck, ...]]:
@@ -98,14 +114,13 @@ def report_input(bundle: Bundle, *, assessed: bool = True, signer: str | None = 
     statements = bundle.read_list(layout.STATEMENTS, Statement)
     subject = bundle.read_record(layout.SUBJECT, Subject)
     environment = bundle.read_plain(layout.ENVIRONMENT)
-    catalogues = tuple(
-        item.catalogue for item in load_catalogues(policy, today=None, folder=bundle.root / layout.CLAUSES)
-    )
+    catalogues = catalogues_of(bundle, policy)
     created = dt.datetime.fromisoformat(environment["created"]).date()
     if assessed:
         assessment = bundle.read_record(layout.ASSESSMENT, Assessment)
     else:
-        assessment = assess(policy, catalogues, findings, statements, subject, created=created)
+        classes = attack_classes_of(bundle)
+        assessment = assess(policy, catalogues, findings, statements, subject, created=created, classes=classes)
     evidence = hashlib.sha256(
         bundle.read(layout.PLAN) + bundle.read(layout.FINDINGS) + assessment.canonical()
     ).hexdigest()

@@ -15,6 +15,7 @@ from auditor.evidence.bundle import Bundle, list_bytes
 from auditor.evidence.shards import RESTRICTED
 from auditor.pipeline.again import assess_bundle, measure_bundle
 from auditor.pipeline.presenting import seal_bundle
+from auditor.policy.catalogue import ATTACK_CLASSES
 from auditor.run.environment import describe_environment
 from auditor.run.observe import Progress, Workplace, observe
 
@@ -91,6 +92,8 @@ def _begin(prepared: Prepared, bundle: Bundle, occasion: Occasion) -> None:
     bundle.write(layout.POLICY, prepared.policy.bytes)
     for item in prepared.catalogues:
         bundle.write(f"{layout.CLAUSES}/{item.catalogue.id}.yaml", item.bytes)
+    if prepared.classes is not None:
+        bundle.write(f"{layout.CLAUSES}/{ATTACK_CLASSES}.yaml", prepared.classes.bytes)
     bundle.write_record(layout.SUBJECT, prepared.opened.subject)
     bundle.write(layout.STATEMENTS, list_bytes(prepared.statements))
     if prepared.opened.canaries is not None:

@@ -15,6 +15,7 @@ from auditor.core.evidence import Omission
 from auditor.core.plan import Plan
 from auditor.errors import SubjectError
 from auditor.plan.resolve import Sources, resolve
+from auditor.policy.catalogue import ATTACK_CLASSES, load_attack_classes
 from auditor.policy.load import LoadedPolicy, load_catalogues, load_policy, shipped_catalogues
 from auditor.run.speed import denoising_speed, scoring_speed
 from auditor.subjects.loading import LoadedSpec, OpenedFiles, open_subject, read_subject
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from auditor.contract.protocol import OpenedSubject
     from auditor.core.plan import SideLabel
-    from auditor.policy.catalogue import LoadedCatalogue
+    from auditor.policy.catalogue import LoadedCatalogue, LoadedClasses
 
 _CONTROL_SIDES: tuple[SideLabel, ...] = ("memorizer", "innocent")
 
@@ -38,6 +39,8 @@ class Prepared:
     spec: LoadedSpec
     policy: LoadedPolicy
     catalogues: tuple[LoadedCatalogue, ...]
+    classes: LoadedClasses | None
+    """The attack classes that the clauses speak of; None: they name none."""
     statements: tuple[Statement, ...]
     opened: OpenedFiles
     subjects: Mapping[SideLabel, OpenedSubject]
@@ -65,6 +68,8 @@ def prepare(subject: Path, policy: str | None = None) -> Prepared:
         policy or spec.spec.policy, base=None if policy else spec.base, known_tests=statistics_of_tests()
     )
     catalogues = load_catalogues(loaded, today=now().date())
+    named = any(clause.classes for item in catalogues for clause in item.catalogue.clauses)
+    classes = load_attack_classes() if named else None
     opened = open_subject(spec, _adapter)
     statements: tuple[Statement, ...] = ()
     if spec.spec.statements:
@@ -94,12 +99,13 @@ def prepare(subject: Path, policy: str | None = None) -> Prepared:
         {label: side.facts for label, side in subjects.items()},
         Sources(
             policy=loaded.digest,
-            catalogues={item.catalogue.id: item.digest for item in catalogues},
+            catalogues={item.catalogue.id: item.digest for item in catalogues}
+            | ({ATTACK_CLASSES: classes.digest} if classes else {}),
             statements=opened.subject.statements.sha256 if opened.subject.statements else None,
         ),
     )
     warnings = tuple(warning for item in catalogues for warning in item.warnings)
-    return Prepared(spec, loaded, tuple(catalogues), statements, opened, subjects, plan, warnings)
+    return Prepared(spec, loaded, tuple(catalogues), classes, statements, opened, subjects, plan, warnings)
 
 
 def _limited(facts: Facts, capabilities: tuple[str, ...]) -> Facts:

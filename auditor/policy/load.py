@@ -22,7 +22,7 @@ from auditor.policy.catalogue import LoadedCatalogue, load_catalogue, shipped_na
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from auditor.core.clause import Clause
+    from auditor.core.clause import Catalogue, Clause
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def _check_apart(loaded: LoadedPolicy, catalogues: Sequence[LoadedCatalogue]) ->
 def _check_clauses(loaded: LoadedPolicy, clauses: Mapping[str, Clause]) -> None:
     document = loaded.document
     for number, entry in enumerate(loaded.policy.tests):
-        for position, name in enumerate(entry.evidence_for):
+        for position, name in enumerate(entry.evidence_for or ()):
             if name not in clauses:
                 where = document.where(["tests", number, "evidence_for", position])
                 msg = f"{where}: no catalogue of the policy has the clause '{name}'"
@@ -181,7 +181,7 @@ def _check_clauses(loaded: LoadedPolicy, clauses: Mapping[str, Clause]) -> None:
                 where = document.where(["tests", number, "evidence_for", position])
                 msg = f"{where}: no test is evidence for the clause '{name}', which is {clauses[name].kind.value}"
                 raise PolicyError(msg, hint="Leave it out; a documentary clause is answered under `statements`.")
-    for position, name in enumerate(loaded.policy.statements):
+    for position, name in enumerate(loaded.policy.statements or ()):
         where = document.where(["statements", position])
         if name not in clauses:
             msg = f"{where}: no catalogue of the policy has the clause '{name}'"
@@ -189,6 +189,32 @@ def _check_clauses(loaded: LoadedPolicy, clauses: Mapping[str, Clause]) -> None:
         if clauses[name].statement is None:
             msg = f"{where}: the clause '{name}' asks no statement"
             raise PolicyError(msg, hint="Leave it out, or name it under evidence_for of a test.")
+
+
+def mapped(policy: Policy, catalogues: Sequence[Catalogue]) -> Policy:
+    """Return the policy with the clauses that each test is evidence for, and the statements that are asked, written out.
+
+    What a policy names itself stays. Else a test is evidence for every clause that names it and that a test can answer, and every
+    statement is asked that a clause asks for.
+    """
+    clauses = [clause for catalogue in catalogues for clause in catalogue.clauses]
+    answerable = [clause for clause in clauses if clause.kind in {ClauseKind.TESTABLE, ClauseKind.HYBRID}]
+    tests = tuple(
+        entry
+        if entry.evidence_for is not None
+        else entry.model_copy(
+            update={
+                "evidence_for": tuple(
+                    clause.id for clause in answerable if clause.every_test or entry.test in clause.tests
+                )
+            }
+        )
+        for entry in policy.tests
+    )
+    statements = policy.statements
+    if statements is None:
+        statements = tuple(clause.id for clause in clauses if clause.statement is not None)
+    return policy.model_copy(update={"tests": tests, "statements": statements})
 
 
 def shipped_catalogues(*, today: dt.date | None) -> tuple[LoadedCatalogue, ...]:

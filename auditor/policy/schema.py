@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from auditor.core.assessment import Assessment, Statement
 from auditor.core.canary import CanarySet
-from auditor.core.clause import Catalogue
+from auditor.core.clause import AttackClasses, Catalogue
 from auditor.core.evidence import ObservationRecord
 from auditor.core.finding import Finding, InstrumentCheck
 from auditor.core.plan import Plan
@@ -21,6 +21,7 @@ from auditor.evidence.manifest import Manifest
 
 FILES: dict[str, Any] = {
     "assessment": Assessment,
+    "attack-classes": AttackClasses,
     "canaries": CanarySet,
     "catalogue": Catalogue,
     "findings": list[Finding],

@@ -77,6 +77,7 @@ def catalogue(*clauses):
     return Catalogue(
         id="c",
         instrument="An instrument",
+        force="an opinion",
         version="1",
         issued="2024-12-17",
         status="in use",

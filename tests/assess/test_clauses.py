@@ -8,11 +8,13 @@ import itertools
 import pytest
 from making import catalogue, clause, estimate, finding, measurement, policy, subject
 
-from auditor.assess.clauses import assess, exit_code, worst
-from auditor.assess.conclusion import FORBIDDEN, attack_classes_not_tested, conclude, forbidden_words
+from auditor.assess.attack_classes import attack_class_states, attack_classes_not_tested
+from auditor.assess.clauses import assess, exit_code
+from auditor.assess.conclusion import FORBIDDEN, conclude, forbidden_words
+from auditor.assess.severity import worst
 from auditor.assess.statements import load_statements
 from auditor.core.assessment import Statement, StatementState
-from auditor.core.clause import ClauseKind
+from auditor.core.clause import AttackClass, ClauseKind
 from auditor.core.finding import Outcome, Stratum
 from auditor.errors import DataError
 
@@ -154,14 +156,14 @@ def test_a_shorter_policy_has_a_longer_list_of_what_was_not_tested():
     clauses = (clause(tests=("t/a", "t/b"), attack_classes=("inversion",)), clause("C-2", tests=("t/b", "t/c", "t/d")))
     found = [finding(Outcome.INCONCLUSIVE, "t/a"), finding(Outcome.NOT_RUN, "t/c")]
     found.append(finding(Outcome.NOT_APPLICABLE, "t/d"))
-    assert set(attack_classes_not_tested([catalogue(*clauses)], found)) == {
+    assert set(attack_classes_not_tested([catalogue(*clauses)], (), found)) == {
         "inversion",
         "t/b (not asked for by this policy)",
         "t/c (asked for and not run)",
         "t/d (declared not applicable)",
     }
     all_run = [finding(Outcome.SIGNAL, f"t/{letter}") for letter in "abcd"]
-    assert attack_classes_not_tested([catalogue(*clauses)], all_run) == ("inversion",)
+    assert attack_classes_not_tested([catalogue(*clauses)], (), all_run) == ("inversion",)
 
 
 def test_interpretive_clauses_are_printed_and_not_scored():
@@ -289,3 +291,33 @@ def test_what_stands_in_the_data_alone_is_not_said_to_have_come_from_the_model()
 def test_records_that_came_out_are_said_to_have_come_out():
     said = conclude([finding(measurement=measurement(confirmed=2, access="text"))], [])
     assert "brought out training records" in said[0]
+
+
+def attack_class(name, *tests, **changes):
+    values = {"id": name, "name": f"attack {name}", "measures": "m", "needs": "n", "access": ("text",), "tests": tests}
+    return AttackClass(**(values | changes))
+
+
+CLASSES = (
+    attack_class("A", "t/a", "t/b"),
+    attack_class("B", "t/b"),
+    attack_class("C", "t/c"),
+    attack_class("D"),
+    attack_class("E", "t/e"),
+    attack_class("CONTROL", every_test=True),
+    attack_class("UNSPOKEN", "t/a"),
+)
+
+
+def test_every_attack_class_that_a_clause_speaks_of_is_named_tested_or_not():
+    spoken = clause(tests=(), classes=("A", "B", "C", "D", "E", "CONTROL"))
+    found = [finding(Outcome.NO_SIGNAL, "t/a"), finding(Outcome.SIGNAL, "t/b"), finding(Outcome.NOT_RUN, "t/c")]
+    states = {state.id: state for state in attack_class_states([catalogue(spoken)], CLASSES, found)}
+    assert set(states) == {"A", "B", "C", "D", "E"}
+    assert (states["A"].outcome, states["A"].tests) == (Outcome.SIGNAL, ("t/a", "t/b"))
+    assert {name for name, state in states.items() if not state.not_tested} == {"A", "B"}
+    assert attack_classes_not_tested([catalogue(spoken)], list(states.values()), found) == (
+        "attack C (asked for and not run)",
+        "attack D (there is no test of it here)",
+        "attack E (not asked for by this policy)",
+    )

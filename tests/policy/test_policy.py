@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from auditor.contract.registry import listed, load
 from auditor.core.resources import resource
 from auditor.errors import PolicyError
-from auditor.policy.catalogue import load_catalogue, shipped_names
-from auditor.policy.load import available, load_catalogues, load_policy
+from auditor.policy.catalogue import load_attack_classes, load_catalogue, shipped_names
+from auditor.policy.load import available, load_catalogues, load_policy, mapped, shipped_catalogues
 from auditor.policy.schema import schemas
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,12 +29,12 @@ def test_a_shipped_policy_is_right(name):
     loaded = load_policy(name, base=None, known_tests=KNOWN)
     catalogues = load_catalogues(loaded, today=TODAY)
     clauses = {clause.id: clause for item in catalogues for clause in item.catalogue.clauses}
-    for entry in loaded.policy.tests:
+    for entry in mapped(loaded.policy, [item.catalogue for item in catalogues]).tests:
         assert entry.evidence_for, "every test is evidence for a clause"
         assert load("tests", entry.test).parameters.from_plain(entry.parameters)
         assert entry.tolerance is None or entry.tolerance.reason
         for clause in entry.evidence_for:
-            assert entry.test in clauses[clause].tests or clause in {"E28-41", "E28-46"}, (entry.test, clause)
+            assert entry.test in clauses[clause].tests or clauses[clause].every_test, (entry.test, clause)
 
 
 @pytest.mark.parametrize("name", shipped_names())
@@ -67,7 +67,8 @@ def test_committed_schemas_are_those_of_the_code():
             "policy",
             ["policies/edpb-28-2024.yaml", "policies/edpb-28-2024-images.yaml", "samples/faces-ddpm/policy.yaml"],
         ),
-        ("catalogue", ["policies/clauses/edpb-28-2024.yaml", "policies/clauses/gdpr.yaml"]),
+        ("catalogue", [f"policies/clauses/{name}.yaml" for name in shipped_names()]),
+        ("attack-classes", ["policies/clauses/attack-classes.yaml"]),
         (
             "subject-file",
             ["samples/notes-lm/subject.yaml", "samples/smollm2/subject.yaml", "samples/faces-ddpm/subject.yaml"],
@@ -119,8 +120,9 @@ def test_a_wrong_policy_is_refused_with_its_line(tmp_path, before, after, words)
 @pytest.mark.parametrize(
     ("before", "after", "word"),
     [
-        ("E28-55-i-mia", "E28-55-i-maa", "E28-55-i-maa"),
-        ("[E28-29,", "[E28-34,", "asks no statement"),
+        ("    required: true\n", "    required: true\n    evidence_for: [E28-55-i-maa]\n", "E28-55-i-maa"),
+        ("    required: true\n", "    required: true\n    evidence_for: [E28-29]\n", "no test is evidence"),
+        ("exhibits: masked", "exhibits: masked\nstatements: [E28-34]", "asks no statement"),
         ("gdpr]", "gdrp]", "gdrp"),
     ],
 )
@@ -134,3 +136,67 @@ def test_an_unknown_policy_is_answered_with_the_nearest():
     with pytest.raises(PolicyError) as caught:
         load_policy("edpb-28-2042", base=None, known_tests=None)
     assert "edpb-28-2024" in caught.value.hint
+
+
+def test_every_installed_test_is_evidence_about_an_attack_class_and_for_a_clause():
+    classes = load_attack_classes().classes
+    about = {name for item in classes.values() for name in item.tests}
+    assert about == set(KNOWN), "policies/clauses/attack-classes.yaml"
+    clauses = [clause for item in shipped_catalogues(today=TODAY) for clause in item.catalogue.clauses]
+    answerable = [clause for clause in clauses if clause.kind.value in {"testable", "hybrid"}]
+    for name in KNOWN:
+        assert any(name in clause.tests for clause in answerable), name
+
+
+def test_every_clause_says_what_can_answer_it():
+    found = shipped_catalogues(today=TODAY)
+    ids = [clause.id for item in found for clause in item.catalogue.clauses]
+    assert len(ids) == len(set(ids)) == 141
+    for item in found:
+        for clause in item.catalogue.clauses:
+            answers = clause.tests or clause.every_test or clause.attack_classes or clause.statement
+            assert answers or clause.kind.value == "interpretive", clause.id
+
+
+def test_what_a_test_is_evidence_for_comes_from_the_clauses_unless_the_policy_narrows_it():
+    loaded = load_policy("edpb-28-2024", base=None, known_tests=KNOWN)
+    catalogues = [item.catalogue for item in load_catalogues(loaded, today=TODAY)]
+    whole = mapped(loaded.policy, catalogues)
+    assert {entry.test: entry.evidence_for for entry in whole.tests}["language/epsilon"]
+    first, *rest = loaded.policy.tests
+    narrowed = loaded.policy.model_copy(
+        update={"tests": (first.model_copy(update={"evidence_for": ("E28-31",)}), *rest), "statements": ()}
+    )
+    again = mapped(narrowed, catalogues)
+    assert again.tests[0].evidence_for == ("E28-31",)
+    assert again.tests[1:] == whole.tests[1:]
+    assert (again.statements, len(whole.statements or ()) > 40) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "words"),
+    [
+        ("gdpr", "classes: [DATA-SCAN, REGURG-USE]", "classes: [DATA-SCAM, REGURG-USE]", ["gdpr.yaml:", "DATA-SCAM"]),
+        ("gdpr", "sources: [GDPR]", "sources: [GPDR]", ["gdpr.yaml:", "GPDR"]),
+        ("gdpr", 'issued: "2016-04-27"', 'issued: "27 April 2016"', ["gdpr.yaml:", "27 April 2016"]),
+        ("attack-classes", "id: MIA-RECORD", "id: MIA-CANARY", ["attack-classes.yaml:", "stands twice"]),
+        ("attack-classes", "access: [scores, weights]", "access: [sores, weights]", ["attack-classes.yaml:"]),
+    ],
+)
+def test_a_wrong_catalogue_is_refused_with_its_line(tmp_path, file, before, after, words):
+    for path in resource("policies/clauses").glob("*.yaml"):
+        text = path.read_text()
+        if path.stem == file:
+            assert before in text
+            text = text.replace(before, after, 1)
+        (tmp_path / path.name).write_text(text)
+    with pytest.raises(PolicyError) as caught:
+        load_catalogue("gdpr", today=TODAY, folder=tmp_path)
+    for word in words:
+        assert word in caught.value.message
+
+
+def test_a_catalogue_without_its_attack_classes_is_refused(tmp_path):
+    (tmp_path / "gdpr.yaml").write_text(resource("policies/clauses/gdpr.yaml").read_text())
+    with pytest.raises(PolicyError, match="attack-classes"):
+        load_catalogue("gdpr", today=TODAY, folder=tmp_path)
