@@ -205,15 +205,14 @@ def rank_p_values(found: Identifiers, ranked: NDArray[np.bool_]) -> NDArray[np.f
 
 
 def _precision(persons: Persons, level: float) -> Iterator[Stratum]:
-    """Yield the share of the different identifiers said unprompted that are of members, beside that of controls."""
+    """Yield the share of the different identifiers said unprompted that stand in compared members, or in controls."""
     if persons.generated is None:
         return
     generated, found = persons.generated, persons.found
     free = generated.free()
     if len(free):
         names = free.astype(str).astype(object)
-        kept = found.unique | ~found.members
-        own, others = (np.isin(free, found.numbers[kept & (found.members == side)]) for side in (True, False))
+        own, others = (np.isin(free, found.numbers[found.members == side]) for side in (True, False))
         both = np.isin(free, generated.numbers[generated.known])
         note = f"{len(free):,} different identifiers were said, {int(both.sum()):,} of them stand in the data"
         yield Stratum(
@@ -286,7 +285,8 @@ def exhibits(persons: Persons) -> tuple[Exhibit, ...]:
     out = (persons.reconstructed | persons.extracted) & found.members
     shown: list[Exhibit] = []
     seen: set[int] = set()
-    for row in np.flatnonzero(out)[np.argsort(~found.equal[out], kind="stable")].tolist():
+    order = np.lexsort((~found.equal[out], ~persons.extracted[out]))  # what came out by itself first
+    for row in np.flatnonzero(out)[order].tolist():
         if int(found.persons[row]) in seen:
             continue
         seen.add(int(found.persons[row]))
@@ -295,7 +295,8 @@ def exhibits(persons: Persons) -> tuple[Exhibit, ...]:
             said += ["the likeliest continuation"] if found.equal[row] else []
             said += [f"{found.sampled[row]} of {found.samples[row]} random ones"] if found.sampled[row] else []
         if persons.extracted[row] and persons.generated is not None:
-            times = len(np.unique(persons.generated.rows[persons.generated.numbers == found.numbers[row]]))
+            own = (persons.generated.numbers == found.numbers[row]) & ~persons.generated.given
+            times = len(np.unique(persons.generated.rows[own]))
             said.append(f"{times} open {'generation' if times == 1 else 'generations'}")
         name = NAMES[TYPES[found.kinds[row]]]
         where = f"{found.characters[row]} characters from character {found.places[row] + 1} of the record"
