@@ -51,8 +51,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 system:
 	@bash .ci/system-libraries
 
-schemas: setup  ## write docs/schemas again
+schemas: setup  ## write docs/schemas and docs/clauses.md again
 	@$(BIN)/python -m auditor.policy.schema docs/schemas
+	@$(BIN)/python -m auditor.policy.table docs/clauses.md
 
 clean:
 	rm -rf $(VENV) out build dist

@@ -1,8 +1,8 @@
-"""`auditor tests`, `auditor policies`, `auditor clauses`: what there is, what each item needs and says."""
+"""`auditor tests`, `auditor policies`: what there is, what each item needs and says."""
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -56,46 +56,3 @@ def list_policies(json: Annotated[bool, typer.Option("--json", help="Print as JS
         (item.policy.id, str(item.policy.version), str(len(item.policy.tests)), item.policy.title) for item in found
     ]
     print_table(("policy", "version", "tests", "title"), rows, widths=(20, 8, 6))
-
-
-def list_clauses(
-    catalogue: Annotated[
-        Optional[str],  # noqa: UP045  (typer reads the annotation at run time)
-        typer.Argument(help="Only this catalogue, or one clause by its id."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-) -> None:
-    """List the clauses of the shipped catalogues, with what a test can and cannot show of each."""
-    from auditor.errors import UsageError, did_you_mean  # noqa: PLC0415
-    from auditor.pipeline import now  # noqa: PLC0415
-    from auditor.policy.load import shipped_catalogues  # noqa: PLC0415
-
-    found = shipped_catalogues(today=now().date())
-    chosen = [
-        (item.catalogue, clause)
-        for item in found
-        for clause in item.catalogue.clauses
-        if catalogue in {None, item.catalogue.id, clause.id}
-    ]
-    if not chosen:
-        known = [item.catalogue.id for item in found] + [
-            clause.id for item in found for clause in item.catalogue.clauses
-        ]
-        msg = f"no catalogue or clause is called '{catalogue}'"
-        raise UsageError(msg, hint=did_you_mean(str(catalogue), known))
-    if json:
-        print_json([{"catalogue": owner.id, **clause.plain()} for owner, clause in chosen])
-        return
-    for item in found:
-        for warning in item.warnings:
-            typer.echo(f"Warning: {warning}", err=True)
-    rows = [
-        (
-            clause.id,
-            clause.kind.value,
-            "yes" if clause.verification.verified else "no",
-            f"{clause.reference}: {clause.title}",
-        )
-        for _, clause in chosen
-    ]
-    print_table(("clause", "kind", "verified", "reference and title"), rows, widths=(16, 14, 9))

@@ -34,10 +34,11 @@ class LoadedCatalogue:
 
 def shipped_names() -> tuple[str, ...]:
     """Return the ids of the shipped catalogues, sorted."""
-    return _names(resource("policies/clauses"))
+    return catalogue_names(resource("policies/clauses"))
 
 
-def _names(folder: Path) -> tuple[str, ...]:
+def catalogue_names(folder: Path) -> tuple[str, ...]:
+    """Return the ids of the catalogues of a folder, sorted."""
     return tuple(sorted(path.stem for path in folder.glob("*.yaml") if path.stem != ATTACK_CLASSES))
 
 
@@ -90,7 +91,7 @@ def load_catalogue(name: str, *, today: dt.date | None, folder: Path | None = No
     where = folder if folder is not None else resource("policies/clauses")
     path = where / f"{name}.yaml"
     if "/" in name or not path.exists():
-        known = _names(where)
+        known = catalogue_names(where)
         msg = f"there is no clause catalogue '{name}'"
         raise PolicyError(msg, hint=did_you_mean(name, known))
     document = load_yaml(path, PolicyError)

@@ -17,10 +17,11 @@ from auditor.core.policy import Policy, TestEntry
 from auditor.core.resources import resource
 from auditor.core.yaml import Document, load_yaml, validate
 from auditor.errors import PolicyError, did_you_mean
-from auditor.policy.catalogue import LoadedCatalogue, load_catalogue, shipped_names
+from auditor.policy.catalogue import LoadedCatalogue, catalogue_names, load_catalogue, shipped_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from auditor.core.clause import Catalogue, Clause
 
@@ -217,6 +218,42 @@ def mapped(policy: Policy, catalogues: Sequence[Catalogue]) -> Policy:
     return policy.model_copy(update={"tests": tests, "statements": statements})
 
 
-def shipped_catalogues(*, today: dt.date | None) -> tuple[LoadedCatalogue, ...]:
-    """Return every shipped catalogue."""
-    return tuple(load_catalogue(name, today=today) for name in shipped_names())
+def load_all_catalogues(*, today: dt.date | None, folder: Path | None = None) -> tuple[LoadedCatalogue, ...]:
+    """Return every catalogue of a folder.
+
+    Args:
+        today: Warns of catalogues past their review date; None: no warnings.
+        folder: Where they lie; None: the shipped ones.
+
+    Raises:
+        PolicyError: One of them is wrong.
+    """
+    names = shipped_names() if folder is None else catalogue_names(folder)
+    return tuple(load_catalogue(name, today=today, folder=folder) for name in names)
+
+
+def check_catalogues(catalogues: Sequence[LoadedCatalogue], installed: AbstractSet[str]) -> None:
+    """Refuse catalogues that give one id to two clauses, name a test that is not installed, or leave a clause without an answer.
+
+    Args:
+        catalogues: The catalogues.
+        installed: Names of the installed tests.
+
+    Raises:
+        PolicyError: A clause does not hold.
+    """
+    owner: dict[str, str] = {}
+    for item in catalogues:
+        for clause in item.catalogue.clauses:
+            if clause.id in owner:
+                msg = f"the clause '{clause.id}' stands in '{owner[clause.id]}' and in '{item.catalogue.id}'"
+                raise PolicyError(msg, hint="Clause ids are unique over all catalogues.")
+            owner[clause.id] = item.catalogue.id
+            for test in clause.tests:
+                if test not in installed:
+                    msg = f"{item.catalogue.id}: the clause '{clause.id}' names '{test}', which is not installed"
+                    raise PolicyError(msg, hint=did_you_mean(test, installed))
+            answered = clause.tests or clause.every_test or clause.attack_classes or clause.statement
+            if not answered and clause.kind is not ClauseKind.INTERPRETIVE:
+                msg = f"{item.catalogue.id}: the clause '{clause.id}' names no test, no attack class and no statement"
+                raise PolicyError(msg, hint="Say what can answer it, or that it is interpretive.")

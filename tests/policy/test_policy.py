@@ -14,7 +14,7 @@ from auditor.contract.registry import listed, load
 from auditor.core.resources import resource
 from auditor.errors import PolicyError
 from auditor.policy.catalogue import load_attack_classes, load_catalogue, shipped_names
-from auditor.policy.load import available, load_catalogues, load_policy, mapped, shipped_catalogues
+from auditor.policy.load import available, load_all_catalogues, load_catalogues, load_policy, mapped
 from auditor.policy.schema import schemas
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,14 +142,14 @@ def test_every_installed_test_is_evidence_about_an_attack_class_and_for_a_clause
     classes = load_attack_classes().classes
     about = {name for item in classes.values() for name in item.tests}
     assert about == set(KNOWN), "policies/clauses/attack-classes.yaml"
-    clauses = [clause for item in shipped_catalogues(today=TODAY) for clause in item.catalogue.clauses]
+    clauses = [clause for item in load_all_catalogues(today=TODAY) for clause in item.catalogue.clauses]
     answerable = [clause for clause in clauses if clause.kind.value in {"testable", "hybrid"}]
     for name in KNOWN:
         assert any(name in clause.tests for clause in answerable), name
 
 
 def test_every_clause_says_what_can_answer_it():
-    found = shipped_catalogues(today=TODAY)
+    found = load_all_catalogues(today=TODAY)
     ids = [clause.id for item in found for clause in item.catalogue.clauses]
     assert len(ids) == len(set(ids)) == 141
     for item in found:
