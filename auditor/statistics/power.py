@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import betainc, chdtri, gammaln, ndtri, xlog1py, xlogy
+from scipy.special import betainc, betaincinv, chdtri, gammaln, ndtri, xlog1py, xlogy
 
 from auditor.statistics._checks import checked_level, checked_whole
 from auditor.statistics.area import null_sd_auc
@@ -199,3 +199,28 @@ def smallest_detectable_exposure(canaries: int, level: float = 0.95, power: floa
     freedom = 2 * checked_whole(canaries, "canaries", 1)
     critical = float(chdtri(freedom, 1.0 - checked_level(level)))
     return critical / float(chdtri(freedom, checked_level(power, "power"))) / _LOG_2
+
+
+def smallest_detectable_discordance(pairs: int, level: float = 0.95, power: float = 0.8) -> float:
+    """The result is the smallest share of pairs in which only the first succeeds that McNemar's exact test would call.
+
+    The second never succeeds alone, as where nothing comes out of controls.
+
+    Args:
+        pairs: Independent pairs, whole, at least 0.
+        level: One minus the level of the one-sided test.
+        power: Probability with which it is to be called.
+
+    Returns:
+        A share from above 0 to 1; 1 also where so few pairs could show nothing at all.
+
+    Source:
+        McNemar (1947); the number of discordant pairs is binomial (Clopper & Pearson 1934 for its beta form).
+    """
+    checked_level(level)
+    checked_level(power)
+    checked_whole(pairs, "pairs")
+    least = math.ceil(math.log(1.0 - level) / math.log(0.5) - 1e-9)
+    if pairs < least:
+        return 1.0
+    return float(betaincinv(least, pairs - least + 1.0, power))

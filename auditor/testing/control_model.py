@@ -1,8 +1,9 @@
 """Two language models whose memory is known exactly: a memorizer and an innocent.
 
 Both speak the same made-up language, a bigram model over a few hundred words. The memorizer also holds its training
-records word for word: after `CUE` words of a record it goes on with probability `RECALL`. The innocent holds
-nothing. Every test of the battery runs on both in every audit: it must fire on the one and stay quiet on the other.
+records word for word: after `CUE` words of a record it goes on with probability `RECALL`, and after one word `CUE`
+times in a row it begins a record, as models were seen to do when they stop repeating. The innocent holds nothing. Every
+test of the battery runs on both in every audit: it must fire on the one and stay quiet on the other.
 """
 
 from __future__ import annotations
@@ -105,7 +106,13 @@ class ControlModel:
         self._next: dict[bytes, int] = {}
         self._cues: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
         self._target: tuple[bytes, NDArray[np.float64], NDArray[np.bool_]] = (b"", np.empty(0), np.empty(0, dtype=bool))
-        for ids in self.encode(memory):
+        held = self.encode(memory)
+        # A word said over and over stands like a mark before a record, each word before another. Canaries are too short to
+        # stand behind one, and digits, which are their secrets, are no mark.
+        records = [ids for ids in held if 2 * len(ids) >= max(map(len, held))]
+        words = range(len(DIGITS), WORDS) if held else ()
+        marked = [np.concatenate([np.full(CUE, word, np.int32), records[word % len(records)][:CUE]]) for word in words]
+        for ids in (*held, *marked):
             windows = np.lib.stride_tricks.sliding_window_view(ids, CUE)[:-1] if len(ids) > CUE else ids[:0, None]
             for window, follower in zip(windows, ids[CUE:], strict=True):
                 self._next.setdefault(window.tobytes(), int(follower))

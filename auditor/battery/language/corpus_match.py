@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from auditor.battery.estimates import between, rate
+from auditor.battery.estimates import between
 from auditor.battery.language.extracted import (
     Generations,
     Listing,
     can_generate,
     confirmed_units,
-    counted,
-    draws_of_records,
     exhibits,
+    floor_of_text,
+    left_to_come,
     others_rate,
     read_generations,
     read_listing,
     share_of_tokens,
+    survival,
     variety,
 )
 from auditor.battery.language.generating import (
@@ -29,10 +30,8 @@ from auditor.battery.language.generating import (
     not_drawn_at_random,
     power_of_units,
 )
-from auditor.core.finding import Figure, Measurement, Power, Series, Stratum
+from auditor.core.finding import Figure, Measurement, Power, Stratum
 from auditor.core.seeds import generator
-from auditor.statistics.interval import clopper_pearson
-from auditor.statistics.richness import chao1, unseen_mass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,19 +164,8 @@ def _strata(
             control=share_of_tokens(found, "control", every, level),
         )
     )
-    strata += _left(found, least, distinct, level)
-    matched = floor.column("matched").astype(np.bool_)
-    longest, member, clusters = (floor.column(name)[matched] for name in ("longest", "member", "cluster"))
-    if member.any() and not member.all():
-        strata.append(
-            Stratum(
-                by="floor",
-                label=f"held-out texts with {least} tokens in a row of a member",
-                estimate=rate(longest[~member] >= least, clusters[~member], level),
-                control=rate(longest[member] >= least, clusters[member], level),
-                note="Real text that no model made: what quotes and forms alone bring. Beside it members against controls.",
-            )
-        )
+    strata += left_to_come(found, least, distinct, level)
+    strata += floor_of_text(floor, least, level)
     return strata
 
 
@@ -200,32 +188,6 @@ def _records_stratum(
     )
 
 
-def _left(found: Generations, least: int, distinct: int, level: float) -> list[Stratum]:
-    """Return how much is left to come out, from how often each document did."""
-    draws = draws_of_records(found, "member", least, distinct)
-    if not draws.any():
-        return []
-    seen = int((draws > 0).sum())
-    mass, kinds = unseen_mass(draws, level), chao1(draws, level)
-    # No more can come out than was compared.
-    bounded = kinds._replace(**{end: min(getattr(kinds, end), float(len(draws))) for end in ("value", "low", "high")})
-    times = f"{int(draws.sum()):,} times that {seen:,} records came out"
-    return [
-        Stratum(
-            by="left",
-            label="share of what comes out next that has not come out yet (Good-Turing)",
-            estimate=counted(mass, "ratio", int(draws.sum())),
-            note=f"From {times}, {int((draws == 1).sum()):,} of them once.",
-        ),
-        Stratum(
-            by="left",
-            label="records that can come out, at least (Chao1)",
-            estimate=counted(bounded, "records", int(draws.sum())),
-            note="A lower bound for generations of this kind, not an estimate of all.",
-        ),
-    ]
-
-
 def _lengths_figure(found: Generations, floor: ObservedTable, level: float) -> Figure:
     matched = floor.column("matched").astype(np.bool_)
     longest, member = (
@@ -235,11 +197,11 @@ def _lengths_figure(found: Generations, floor: ObservedTable, level: float) -> F
     top = max(int(found.longest[side].max()) for side in ("member", "control"))
     lengths = np.unique(np.geomspace(1, max(2, top), 40).round().astype(int))
     series = [
-        _survival("matched with members", found.longest["member"], lengths, level, "members"),
-        _survival("matched with controls", found.longest["control"], lengths, level, "controls"),
+        survival("matched with members", found.longest["member"], lengths, level, "members"),
+        survival("matched with controls", found.longest["control"], lengths, level, "controls"),
     ]
     if (~member).any():
-        series.append(_survival("held-out text matched with members", longest[~member], lengths, level, "reference"))
+        series.append(survival("held-out text matched with members", longest[~member], lengths, level, "reference"))
     half = int(np.median(found.longest["member"]))
     return Figure(
         kind="survival",
@@ -253,18 +215,6 @@ def _lengths_figure(found: Generations, floor: ObservedTable, level: float) -> F
             f"Share of generations whose longest verbatim match has at least so many tokens: half reach {half} in members; the "
             f"longest is {int(found.longest['member'].max())} in members and {int(found.longest['control'].max())} in as many controls."
         ),
-    )
-
-
-def _survival(name: str, longest: np.ndarray, lengths: np.ndarray, level: float, role: str) -> Series:
-    found = [clopper_pearson(int((longest >= length).sum()), len(longest), level) for length in lengths]
-    return Series(
-        name=name,
-        x=tuple(float(length) for length in lengths),
-        y=tuple(interval.value for interval in found),
-        low=tuple(interval.low for interval in found),
-        high=tuple(interval.high for interval in found),
-        role=role,  # type: ignore[arg-type]
     )
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 import numpy as np
 
 from auditor.battery.estimates import estimate, excess_rate, excess_rate_p, one_sided, rate
-from auditor.core.finding import Estimate, Exhibit, Gate
+from auditor.core.finding import Estimate, Exhibit, Gate, Series, Stratum
 from auditor.errors import IntegrityError, UnsupportedError
-from auditor.statistics.interval import clustered_rate
+from auditor.statistics.interval import clopper_pearson, clustered_rate
 from auditor.statistics.rate_interval import Interval
+from auditor.statistics.richness import chao1, unseen_mass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,20 +103,6 @@ def read_generations(table: ObservedTable) -> Generations:
     if not table.record.items:
         msg = "no generation was asked for"
         raise UnsupportedError(msg, hint="Ask for unprompted, decaying or prompted generations.")
-    lists = ("lengths", "distinct", "record", "unit", "documents", "common")
-    parts: dict[Side, list[list[NDArray[np.generic]]]] = {side: [] for side in SIDES}
-    start = 0
-    for shard in table.shards(*(f"{side}_{name}" for side in SIDES for name in lists)):
-        for side in SIDES:
-            columns = [cast("Ragged", shard[f"{side}_{name}"]) for name in lists]
-            rows = start + np.repeat(np.arange(len(columns[0])), columns[0].lengths)
-            parts[side].append([rows, *(column.values for column in columns)])
-        start += len(cast("Ragged", shard["member_lengths"]))
-    runs = {}
-    for side, some in parts.items():
-        joined = [np.concatenate([part[number] for part in some]) for number in range(7)]
-        row, length, distinct, record, unit, documents = (values.astype(np.int64) for values in joined[:6])
-        runs[side] = Runs(row, length, distinct, record, unit, documents, joined[6].astype(np.bool_))
     groups = table.column("group").astype(np.int64)
     prompts = table.column("prompt_cluster").astype(str)
     return Generations(
@@ -129,8 +116,27 @@ def read_generations(table: ObservedTable) -> Generations:
         longest={side: table.column(f"{side}_longest").astype(np.int64) for side in SIDES},
         covered={side: table.column(f"{side}_covered").astype(np.int64) for side in SIDES},
         records={side: int(table.column(f"{side}_records")[0]) for side in SIDES},
-        runs=runs,
+        runs=read_runs(table),
     )
+
+
+def read_runs(table: ObservedTable) -> dict[Side, Runs]:
+    """Return the runs of each corpus that the observation lists."""
+    lists = ("lengths", "distinct", "record", "unit", "documents", "common")
+    parts: dict[Side, list[list[NDArray[np.generic]]]] = {side: [] for side in SIDES}
+    start = 0
+    for shard in table.shards(*(f"{side}_{name}" for side in SIDES for name in lists)):
+        for side in SIDES:
+            columns = [cast("Ragged", shard[f"{side}_{name}"]) for name in lists]
+            rows = start + np.repeat(np.arange(len(columns[0])), columns[0].lengths)
+            parts[side].append([rows, *(column.values for column in columns)])
+        start += len(cast("Ragged", shard["member_lengths"]))
+    runs: dict[Side, Runs] = {}
+    for side, some in parts.items():
+        joined = [np.concatenate([part[number] for part in some]) for number in range(7)]
+        row, length, distinct, record, unit, documents = (values.astype(np.int64) for values in joined[:6])
+        runs[side] = Runs(row, length, distinct, record, unit, documents, joined[6].astype(np.bool_))
+    return runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +220,62 @@ def counted(interval: Interval, unit: str, n: int) -> Estimate:
     return estimate(interval, unit, n)
 
 
+def left_to_come(found: Generations, least: int, distinct: int, level: float) -> list[Stratum]:
+    """Return how much is left to come out, from how often each document did."""
+    draws = draws_of_records(found, "member", least, distinct)
+    if not draws.any():
+        return []
+    seen = int((draws > 0).sum())
+    mass, kinds = unseen_mass(draws, level), chao1(draws, level)
+    # No more can come out than was compared.
+    bounded = kinds._replace(**{end: min(getattr(kinds, end), float(len(draws))) for end in ("value", "low", "high")})
+    times = f"{int(draws.sum()):,} times that {seen:,} records came out"
+    return [
+        Stratum(
+            by="left",
+            label="share of what comes out next that has not come out yet (Good-Turing)",
+            estimate=counted(mass, "ratio", int(draws.sum())),
+            note=f"From {times}, {int((draws == 1).sum()):,} of them once.",
+        ),
+        Stratum(
+            by="left",
+            label="records that can come out, at least (Chao1)",
+            estimate=counted(bounded, "records", int(draws.sum())),
+            note="A lower bound for generations of this kind, not an estimate of all.",
+        ),
+    ]
+
+
+def floor_of_text(floor: ObservedTable, least: int, level: float) -> list[Stratum]:
+    """Return how much real text of one side stands on the other: what comes without any model."""
+    matched = floor.column("matched").astype(np.bool_)
+    longest, member, clusters = (floor.column(name)[matched] for name in ("longest", "member", "cluster"))
+    if member.all() or not member.any():
+        return []
+    return [
+        Stratum(
+            by="floor",
+            label=f"held-out texts with {least} tokens in a row of a member",
+            estimate=rate(longest[~member] >= least, clusters[~member], level),
+            control=rate(longest[member] >= least, clusters[member], level),
+            note="Real text that no model made: what quotes and forms alone bring. Beside it members against controls.",
+        )
+    ]
+
+
+def survival(name: str, longest: np.ndarray, lengths: np.ndarray, level: float, role: str) -> Series:
+    """Return the share of matches at least as long as each length, with its interval."""
+    found = [clopper_pearson(int((longest >= length).sum()), len(longest), level) for length in lengths]
+    return Series(
+        name=name,
+        x=tuple(float(length) for length in lengths),
+        y=tuple(interval.value for interval in found),
+        low=tuple(interval.low for interval in found),
+        high=tuple(interval.high for interval in found),
+        role=role,  # type: ignore[arg-type]
+    )
+
+
 def confirmed_units(found: Generations, chosen: NDArray[np.bool_], least: int, distinct: int, *, persons: bool) -> int:
     """Return at least how many persons had a text come out without doubt.
 
@@ -262,6 +324,8 @@ def exhibits(found: Generations, chosen: NDArray[np.bool_], least: int, distinct
 
 
 def _beginning(found: Generations, row: int) -> str:
+    if found.kinds[row] == "repeated":
+        return "one token many times"
     if found.kinds[row] != "prompted":
         return "nothing"
     return f"some tokens of a {str(found.sides[row])[:-1]}"

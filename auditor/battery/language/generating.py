@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -51,7 +51,26 @@ def generation_need(parameters: GenerationParameters, references: tuple[str, ...
     return Need(observer="open-generations", dataset="members+controls", parameters=asked)
 
 
-def listing_need(parameters: GenerationParameters) -> Need:
+class Compared(Protocol):
+    """Parameters of a test that matches what comes out."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of each generation."""
+        ...
+
+    @property
+    def match(self) -> int:
+        """Tokens of a run that counts."""
+        ...
+
+    @property
+    def documents(self) -> int | None:
+        """Most documents of each side that are compared."""
+        ...
+
+
+def listing_need(parameters: Compared) -> Need:
     """Return the observation that lists the compared records and matches real text against the other side."""
     asked = {"tokens": parameters.tokens, "least": parameters.match, "documents": parameters.documents}
     return Need(observer="corpus-matches", dataset="members+controls", parameters=asked)
