@@ -28,7 +28,10 @@ def with_card(words: Sequence[str], split: Literal["members", "controls"], numbe
     """Return the words of a record, some of them a card's digits where the record is one that holds a card."""
     if number % EVERY:
         return words
-    return [*words[:AT], *_cards(split, variant)[number // EVERY], *words[AT + DIGITS :]]
+    # A digit beside it would make another number of it.
+    beside = [words[0] if words[place].isdigit() else words[place] for place in (AT - 1, AT + DIGITS)]
+    card = _cards(split, variant)[number // EVERY]
+    return [*words[: AT - 1], beside[0], *card, beside[1], *words[AT + DIGITS + 1 :]]
 
 
 @cache
