@@ -60,6 +60,7 @@ def _pair(first: Source, second: Source, rows: tuple[Difference, ...]) -> Pair:
     made = declared(first, second)
     outcomes = outcome_changes(first, second, made)
     clauses = clause_changes(first, second, made, outcomes)
+    names = f"{second.identity.label} than in {first.identity.label}"
     said = [source.assessment.conclusion for source in (first, second)]
     ids = [{frozenset(row.observations.items()) for row in source.tests.values()} for source in (first, second)]
     return Pair(
@@ -79,8 +80,12 @@ def _pair(first: Source, second: Source, rows: tuple[Difference, ...]) -> Pair:
             *(f"clause {change.clause}" for change in clauses if not change.causes),
         ),
         regressions=(
-            *(f"{row.test}: {row.title} is shown to be higher" for row in rows if row.direction == "worse"),
-            *(f"{change.test} became a signal" for change in outcomes if change.became_signal),
+            *(f"{row.test}, {row.title}: shown to be higher in {names}" for row in rows if row.direction == "worse"),
+            *(
+                f"{change.test}: became a signal in {second.identity.label}"
+                for change in outcomes
+                if change.became_signal
+            ),
         ),
     )
 
