@@ -23,6 +23,7 @@ LISTS = {
     "top_logprob": np.float32,
     "previous": np.int32,
     "log_frequency": np.float32,
+    "neighbour": np.float32,
 }
 
 
@@ -90,7 +91,16 @@ def continuations(table, equal=None, rows=8):
 
 
 def score_tables(
-    rng, members, controls, shift=0.0, clusters=None, tokens=40, references=0, frequencies=False, context=False
+    rng,
+    members,
+    controls,
+    shift=0.0,
+    clusters=None,
+    tokens=40,
+    references=0,
+    frequencies=False,
+    context=False,
+    neighbours=0,
 ):
     """The observations of `language/membership`, with a shift of the members' log-probabilities."""
     found = {}
@@ -119,6 +129,14 @@ def score_tables(
         both = [(found[side].columns["id"], found[side].columns["logprob"]) for side in ("members", "controls")]
         after = [row - 0.2 + rng.normal(0, 0.3) for _, rows in both for row in rows]
         found["context"] = MemoryTable({"id": np.concatenate([names for names, _ in both]), "logprob": after})
+    if neighbours:
+        sides = ("members", "controls")
+        own = np.array([row.mean() for side in sides for row in found[side].columns["logprob"]])
+        # What others could stand there is as likely whether the record was trained on or not.
+        base = own - np.repeat([shift, 0.0], [members, controls])
+        rows = [level + rng.normal(-0.1, 0.2, neighbours) for level in base]
+        names = np.concatenate([found[side].columns["id"] for side in sides])
+        found["neighbours"] = MemoryTable({"id": names, "own": own, "neighbour": rows})
     if frequencies:
         names = np.concatenate([found[side].columns["id"] for side in ("members", "controls")])
         drawn = [np.log(rng.uniform(1e-4, 1e-2, tokens)) for _ in names]

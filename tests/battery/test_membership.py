@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tables import MemoryTable, measuring, score_tables, text_columns
@@ -10,6 +12,7 @@ from auditor.battery.language.membership import TEST
 from auditor.battery.language.membership_scores import (
     calibrated,
     conditional,
+    curvature,
     divergence,
     features,
     lowest_mean,
@@ -81,6 +84,26 @@ def test_controls_of_the_context_get_no_score_at_all():
     assert read_scores(evidence, "controls", 0.2).ids.tolist() == [f"c{number}" for number in range(25)]
 
 
+def test_the_neighbourhood_is_the_loss_of_the_neighbours_less_the_own():
+    # Losses of 2.5, 3 and 3.5 nat about a record of 2: the mean lies one nat above.
+    assert curvature(-2.0, np.array([-2.5, -3.0, -3.5], np.float32)) == 1.0
+    assert curvature(-2.0, np.array([-2.0], np.float32)) == 0.0
+    evidence = score_tables(RNG(0), 20, 20, neighbours=3)
+    columns = evidence["neighbours"].columns
+    found = read_scores(evidence, "controls", 0.2).scores["neighbourhood"]
+    expected = [columns["own"][20 + i] - columns["neighbour"][20 + i].mean() for i in range(20)]
+    assert found == pytest.approx(expected, abs=1e-6)
+    columns["neighbour"] = [row if i != 21 else row[:0] for i, row in enumerate(columns["neighbour"])]
+    assert "c1" not in read_scores(evidence, "controls", 0.2).ids.tolist()
+
+
+def test_the_neighbourhood_sees_members_that_loss_alone_does_not():
+    evidence = score_tables(RNG(4), 150, 150, neighbours=25, tokens=12, shift=0.3)
+    found = {row.label: row.estimate.value for row in measure(evidence, fpr=0.1).strata if row.by == "score"}
+    assert found["neighbourhood"] > 0.9
+    assert found["loss"] < 0.75
+
+
 def referenced(own, others):
     """One side whose mean log-probabilities under the model and its references are given."""
     base, flat = text_columns(len(own)), {"mean": [np.zeros(1)] * len(own), "deviation": [np.ones(1)] * len(own)}
@@ -149,7 +172,7 @@ def test_many_weak_hints_show_in_the_set_before_they_show_in_a_record():
 def test_scores_that_cost_passes_are_asked_for_only_by_parameter():
     plain = TEST.needs(TEST.parameters(), measuring(references=3).facts)
     assert {"members-reference-0", "controls-reference-0"} <= set(plain)
-    assert not {"members-reference-1", "frequencies", "context"} & set(plain)
+    assert not {"members-reference-1", "frequencies", "context", "neighbours"} & set(plain)
     asked = TEST.needs(TEST.parameters(references=9, dc_pdd=True, recall=7), measuring(references=3).facts)
     assert "controls-reference-2" in asked
     assert "controls-reference-3" not in asked
@@ -255,6 +278,17 @@ def test_no_controls_is_a_reason_not_to_run():
         TEST.needs(TEST.parameters(), measuring(controls=False).facts)
 
 
+def test_neighbours_need_a_model_that_proposes_tokens():
+    facts = measuring().facts
+    with pytest.raises(UnsupportedError, match="neighbours"):
+        TEST.needs(TEST.parameters(neighbours=25), facts)
+    model = facts.subject.model.model_copy(update={"capabilities": ("proposes-tokens",)})
+    able = replace(facts, subject=facts.subject.model_copy(update={"model": model}))
+    asked = TEST.needs(TEST.parameters(neighbours=25), able)["neighbours"]
+    assert (asked.observer, asked.dataset) == ("neighbour-scores", "members+controls")
+    assert asked.parameters == {"records": 5000, "max_tokens": 256, "neighbours": 25}
+
+
 def test_the_reference_score_needs_a_reference():
     assert "members-reference-0" not in TEST.needs(TEST.parameters(), measuring().facts)
     assert TEST.needs(TEST.parameters(), measuring(references=1).facts)["members-reference-0"].model == "reference-0"
@@ -270,7 +304,7 @@ def fires(found):
 
 @pytest.mark.parametrize("clusters", [None, 5])
 def test_it_stays_quiet_on_the_innocent(clusters):
-    extra = {"references": 2, "frequencies": True, "context": True} if clusters else {}
+    extra = {"references": 2, "frequencies": True, "context": True, "neighbours": 5} if clusters else {}
     found = [
         measure(score_tables(RNG([seed, 7]), 100, 100, clusters=clusters, **extra), measuring(seed=seed), fpr=0.1)
         for seed in range(200)
