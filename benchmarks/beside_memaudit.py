@@ -3,11 +3,13 @@
     pip install memaudit==0.2.0
     python benchmarks/beside_memaudit.py [--quick] [--threads 1]
 
-memaudit makes the canaries (family `structured`) and throws the coins; the shipped sample's model is trained for one more pass
-on some of its texts and the planted canaries. That model is the subject, the sample's the reference of both. Then, in pairs:
+memaudit makes the canaries (family `structured`) and throws the coins; the shipped sample's model is trained on for three passes
+over some of its texts and the planted canaries. That model is the subject, the sample's the reference of both. Then, in pairs:
 
-    membership    every canary scored by both models, Min-K%++ on the secret less that of the reference, TPR at 1 % FPR, AUC
-    both answers  the same for fewer canaries, and two beginnings of each continued greedily and held against the rest
+    membership    each of 300 canaries scored by both models: Min-K%++ on the secret, less that of the reference
+    both answers  the same for 100, and two beginnings of each continued greedily and held against the rest: memaudit's whole audit
+
+Times are of the processor where there is no accelerator: other work on the machine must not decide.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import re
 import statistics
 import sys
 import tempfile
+import time
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -57,6 +60,7 @@ SAMPLE = Path(__file__).parent.parent / "samples" / "notes-lm"
 TARGET = 5.0
 FPR = 0.01
 SEED = 20241217
+PASSES = 3
 PARAMETERS = {"max_tokens": 256, "moments": True}
 FRACTIONS = (0.25, 0.5)
 BEYOND = 4
@@ -121,7 +125,7 @@ class Both:
 
 
 def trained(quick: bool) -> Work:
-    """Return the sample's model after one more pass over texts and planted canaries."""
+    """Return the sample's model after three more passes over texts, cut to 64 tokens, and planted canaries."""
     memaudit = importlib.import_module("memaudit")
     tokenizer = AutoTokenizer.from_pretrained(SAMPLE / "model")
     reference = AutoModelForCausalLM.from_pretrained(SAMPLE / "model").eval()
@@ -133,13 +137,14 @@ def trained(quick: bool) -> Work:
     rows, manifest = memaudit.inject([{"text": text} for text in texts], canaries, fmt="text", seed=SEED)
     torch.manual_seed(SEED)
     end = tokenizer.eos_token_id
-    optimizer = torch.optim.AdamW(subject.parameters(), lr=5e-4)
+    optimizer = torch.optim.AdamW(subject.parameters(), lr=1e-3)
     subject.train()
-    for start in range(0, len(rows), 16):
-        ids = [[end, *tokenizer.encode(row["text"])][:256] for row in rows[start : start + 16]]
-        width = max(map(len, ids))
-        batch = torch.tensor([row + [end] * (width - len(row)) for row in ids])
-        seen = torch.arange(width)[None] < torch.tensor([len(row) for row in ids])[:, None]
+    order = generator(SEED, "order")
+    ids = [[end, *tokenizer.encode(row["text"])][:64] for row in rows]
+    for places in (part for _ in range(PASSES) for part in np.array_split(order.permutation(len(ids)), len(ids) // 16)):
+        width = max(len(ids[place]) for place in places)
+        batch = torch.tensor([ids[place] + [end] * (width - len(ids[place])) for place in places])
+        seen = torch.arange(width)[None] < torch.tensor([len(ids[place]) for place in places])[:, None]
         loss = subject(input_ids=batch, labels=batch.masked_fill(~seen, -100)).loss
         optimizer.zero_grad()
         loss.backward()
@@ -356,10 +361,13 @@ def main() -> None:
         found = ours(opened, where, fresh())
         agreement(report, found, where, work)
         measurement = finding(opened, found, folder / "blind")
+        clock = time.perf_counter if asked.device != "cpu" else time.process_time
+        some = work.fewer(100, 200)
+        both = Both(some, queries)
         took, slow, ratios = paired(
-            lambda: ours(opened, where, fresh()), lambda: theirs(work, fresh(), generate=False), asked.pairs
+            lambda: ours(both, where, fresh()), lambda: theirs(some, fresh(), generate=False), asked.pairs, clock
         )
-        print(f"\nmembership of {len(where)} canaries: ours {took:.2f} s, memaudit {slow:.2f} s")
+        print(f"\nmembership of {len(some.manifest['canaries'])} canaries: ours {took:.2f} s, memaudit {slow:.2f} s")
         middle = statistics.median(ratios)
         verdict("membership, memaudit / ours", middle, f">= {TARGET}", middle >= TARGET)
         few = work.fewer(25, 25) if asked.quick else work.fewer(50, 50)
@@ -373,7 +381,7 @@ def main() -> None:
             ours(small, where, fresh())
             continued(few, small.model("subject"))
 
-        took, slow, ratios = paired(ours_whole, partial(theirs, few, fresh(), generate=True), asked.pairs)
+        took, slow, ratios = paired(ours_whole, partial(theirs, few, fresh(), generate=True), asked.pairs, clock)
         print(f"both answers for {len(few.manifest['canaries'])} canaries: ours {took:.2f} s, memaudit {slow:.2f} s")
         middle = statistics.median(ratios)
         verdict("membership and regurgitation, memaudit / ours", middle, f">= {TARGET}", middle >= TARGET)
