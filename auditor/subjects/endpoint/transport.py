@@ -142,10 +142,10 @@ class HttpTransport:
                 decode_content=False,
                 timeout=urllib3.Timeout(total=self._timeout),
             )
+        except urllib3.exceptions.NewConnectionError:  # of the same family as the time-outs
+            return Reply(0, fault="no connection")
         except urllib3.exceptions.TimeoutError:
             return Reply(0, fault=f"no answer within {self._timeout:g} s", unread=True)
-        except urllib3.exceptions.NewConnectionError:
-            return Reply(0, fault="no connection")
         except urllib3.exceptions.SSLError:
             return Reply(0, fault="no trusted connection (its certificate does not hold)")
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
