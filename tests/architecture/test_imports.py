@@ -36,7 +36,7 @@ def modules() -> list[str]:
     found = []
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT.parent).with_suffix("").parts
-        if "adapters" not in parts and parts[-1] != "__main__" and "_data" not in parts:
+        if not {"adapters", "integrations", "_data"} & set(parts) and parts[-1] != "__main__":
             found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     return found
 

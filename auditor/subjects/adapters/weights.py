@@ -10,7 +10,7 @@ from auditor.core.record import parse_json
 from auditor.errors import SubjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -109,7 +109,11 @@ def refuse_detours(folder: Path) -> None:
 
 def context_of(folder: Path) -> int:
     """Return the longest sequence the model takes, tokens, as its configuration says."""
-    config = read_config(folder)
+    return context_in(read_config(folder))
+
+
+def context_in(config: Mapping[str, Any]) -> int:
+    """Return the longest sequence a configuration names, tokens."""
     nested = config.get("text_config")
     for part in (config, nested if isinstance(nested, dict) else {}):
         for key in _CONTEXT_KEYS:
