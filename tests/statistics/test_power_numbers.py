@@ -14,10 +14,12 @@ from auditor.statistics.interval import clopper_pearson_upper
 from auditor.statistics.power import (
     records_needed,
     smallest_detectable_auc,
+    smallest_detectable_discordance,
     smallest_detectable_excess,
     smallest_detectable_exposure,
     upper_bound_if_none,
 )
+from auditor.statistics.rates import mcnemar_greater
 from auditor.statistics.roc import auc, minimum_detectable_auc
 
 fixed = settings(derandomize=True, deadline=None, max_examples=60)
@@ -116,3 +118,18 @@ def test_bad_sizes_are_refused() -> None:
         smallest_detectable_auc(0, 5)
     with pytest.raises(ValueError, match="power"):
         smallest_detectable_exposure(5, power=math.nan)
+
+
+@pytest.mark.parametrize(("pairs", "level", "least"), [(64, 0.95, 5), (64, 0.99, 7), (7, 0.99, 7), (1000, 0.999, 10)])
+def test_smallest_discordance_is_found_as_often_as_stated(pairs: int, level: float, least: int) -> None:
+    # McNemar's exact test with no pair the other way: so many heads in as many tosses.
+    assert mcnemar_greater(least, 0) <= 1.0 - level + 1e-12 < mcnemar_greater(least - 1, 0)
+    share = smallest_detectable_discordance(pairs, level, 0.8)
+    assert binom.sf(least - 1, pairs, share) == pytest.approx(0.8)
+
+
+def test_too_few_pairs_show_no_discordance() -> None:
+    assert smallest_detectable_discordance(0) == smallest_detectable_discordance(4) == 1.0
+    assert smallest_detectable_discordance(5) < 1.0
+    with pytest.raises(ValueError):
+        smallest_detectable_discordance(-1)
