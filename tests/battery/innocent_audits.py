@@ -12,14 +12,20 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
+from divergence_tables import output_table
 from generation_tables import floor_table, generation_table, innocent_runs
 from tables import canary_table, continuations, measuring, score_tables, suffix_table
+from test_compression import prompts_found
+from test_divergence import innocent as innocent_outputs
 from test_duplicates import pool, relabelled
 from test_duplicates import table as duplicates_table
 from test_epsilon import drawn
+from test_language_personal_data import EMAIL, generations, listing
 from test_near_verbatim import continued
 from test_personal_data import table as personal_table
 from test_secret_search import searched
+from test_works import innocent as innocent_works
+from test_works import table as works_table
 
 from auditor.assess.outcome import judge
 from auditor.contract.registry import listed, load
@@ -107,6 +113,27 @@ class Evidence:
             for side, chosen in (("members", member), ("controls", ~member))
         }
 
+    def whole_works(self) -> dict:
+        rng = self.rng("works")
+        works = innocent_works(rng, 36, "w")
+        rng.shuffle(works)
+        return {"members": works_table(works[:18]), "controls": works_table(works[18:], "c")}
+
+    def diverged(self) -> dict:
+        runs = innocent_outputs(self.rng("diverged"), 192, 64, 0.05)
+        return {"outputs": output_table(runs, tokens=np.arange(192) % 64), "floor": floor_table()}
+
+    def identified(self) -> dict:
+        """Persons of whom some identifiers are easy to guess, and come out whoever they are of."""
+        rng, rows = self.rng("identified"), []
+        for side in "mc":
+            for person in range(60):
+                said = rng.random(int(rng.integers(1, 4))) < rng.beta(0.3, 2.0)
+                rows.append((side, f"{side}{person}", [{"equal": bool(one), "kind": EMAIL} for one in said]))
+        total = sum(len(row[2]) for row in rows)
+        mentions = [(row, int(rng.integers(total)), EMAIL, False, -1, True) for row in range(10)]
+        return {"identifiers": listing(rows), "generations": generations(mentions)}
+
     def repeated(self) -> dict:
         rng = self.rng("repeated")
         return {
@@ -144,6 +171,14 @@ class Evidence:
             "language/near-verbatim": self.near,
             "language/corpus-match": lambda: self.generated,
             "language/open-generation": lambda: self.generated | {"listing": self.generated["floor"]},
+            "language/works": self.whole_works,
+            "language/divergence": self.diverged,
+            "language/personal-data": self.identified,
+            "language/compression": lambda: {
+                "search": prompts_found(
+                    self.rng("compression"), 40, 40, chance=self.rate, per_cluster=4 if self.of_persons else 1
+                )
+            },
             "dataset/duplicates": self.repeated,
             "dataset/personal-data": self.personal,
         }
