@@ -1,4 +1,4 @@
-"""Works beside control works: estimates with the work as the unit, rows, figures and exhibits."""
+"""Works beside control works: estimates with the work as the unit, rows and exhibits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from auditor.battery.copies import copies_bins
 from auditor.battery.estimates import estimate, one_sided, percent
 from auditor.battery.language.work_windows import Rule, Work
-from auditor.core.finding import Estimate, Exhibit, Figure, Series, Stratum
-from auditor.statistics.interval import clopper_pearson, clustered_difference, clustered_rate
+from auditor.core.finding import Estimate, Exhibit, Stratum
+from auditor.statistics.interval import clustered_difference, clustered_rate
 from auditor.statistics.rates import cluster_permutation_greater, fisher_greater
 
 if TYPE_CHECKING:
@@ -28,10 +28,6 @@ MOST_EXHIBITS = 5
 BLOCKS = 20
 """Blocks of consecutive windows that a work's own interval rests on, at most."""
 LONGEST_NAME = 80
-SMALLEST = 1e-12
-"""Left end of the survival figure."""
-POINTS = 60
-"""Steps along a work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +85,19 @@ class Side:
         return np.array([work.reach for work in self.works], dtype=np.int64)
 
 
-def share(successes: NDArray[np.int64], trials: NDArray[np.int64], level: float) -> Estimate:
-    """Return the share over all works, its interval with the work as the unit."""
-    narrower = clustered_rate(successes, trials, one_sided(level))
-    return estimate(clustered_rate(successes, trials, level), "ratio", len(trials), narrower)
+def share(counted: NDArray[np.int64], of: NDArray[np.int64], level: float) -> Estimate:
+    """Return the share that is counted of a work, on average over works: each is one trial, however long.
+
+    A share from 0 to 1 varies at most as much as a coin of the same mean, so intervals for coins are wide enough.
+    """
+    shares, ones = counted / of, np.ones(len(of))
+    narrower = clustered_rate(shares, ones, one_sided(level))
+    return estimate(clustered_rate(shares, ones, level), "ratio", len(of), narrower)
 
 
 def difference(members: Side, controls: Side, level: float) -> Estimate:
-    """Return the share among members' windows minus that among controls' (Newcombe), the work as the unit."""
-    sides = (members.out, members.windows, controls.out, controls.windows)
+    """Return the average share of members' works minus that of control works (Newcombe)."""
+    sides = (members.shares(), np.ones(len(members.works)), controls.shares(), np.ones(len(controls.works)))
     narrower = clustered_difference(*sides, one_sided(level))
     units = min(len(members.works), len(controls.works))
     return estimate(clustered_difference(*sides, level), "ratio", units, narrower)
@@ -107,7 +107,8 @@ def difference_p(members: Side, controls: Side, rng: np.random.Generator) -> flo
     """Return the one-sided p-value of no excess, by a permutation of whole works; Fisher's where each has one window."""
     if (members.windows == 1).all() and (controls.windows == 1).all():
         return fisher_greater(int(members.out.sum()), len(members.out), int(controls.out.sum()), len(controls.out))
-    return cluster_permutation_greater(members.out, members.windows, controls.out, controls.windows, rng)
+    first, second = members.shares(), controls.shares()
+    return cluster_permutation_greater(first, np.ones(len(first)), second, np.ones(len(second)), rng)
 
 
 def above_controls(members: Side, controls: Side | None) -> list[int]:
@@ -141,7 +142,7 @@ def strata(
     *,
     persons: bool,
 ) -> list[Stratum]:
-    """Return the share by probability, by kind of coverage, by queries, by copies and source, then work by work."""
+    """Return the average share by probability, by kind of coverage, by queries, by copies and source, then work by work."""
     found = []
 
     def both(by: str, label: str, count: Callable[[Side], NDArray[np.int64]], *, tokens: bool, note: str = "") -> None:
@@ -153,7 +154,15 @@ def strata(
         )
 
     for threshold in sorted({*thresholds, members.rule.probability}):
-        both("probability", f"{threshold:.3g} or more", _counter(threshold), tokens=False, note="share of passages")
+        both(
+            "probability",
+            f"{threshold:.3g} or more",
+            at_least(threshold),
+            tokens=False,
+            note="of a work's passages, on average",
+        )
+    both("works", "with a passage that comes out", lambda side: _whole(side, 0.0), tokens=False, note="share of works")
+    both("works", "of which half comes out", lambda side: _whole(side, 0.5), tokens=False, note="share of works")
     both(
         "passages",
         "trivial ones as well",
@@ -162,7 +171,16 @@ def strata(
         note="few different tokens, or copied from the prefix",
     )
     both("passages", "most likely word by word", _greedy, tokens=False, note="what greedy decoding says")
-    note = "share of the tokens that a window can reach"
+    pooled = [
+        estimate(clustered_rate(side.out, side.windows, level), "ratio", len(side.works))
+        for side in (members, controls)
+        if side
+    ]
+    label, note = "all alike, so that long works count more", "intervals on effective trials"
+    found.append(
+        Stratum(by="passages", label=label, estimate=pooled[0], control=pooled[1] if controls else None, note=note)
+    )
+    note = "of a work's tokens that a window can reach, on average"
     both("coverage", "tokens in passages that come out", lambda side: side.covered, tokens=True, note=note)
     both("coverage", "tokens said nearly word for word", lambda side: side.nearly, tokens=True, note=note)
     meant = {budget.per_subject: "declared per work", budget.lifetime: "declared over the lifetime"}
@@ -192,12 +210,19 @@ def strata(
     return found
 
 
-def _counter(threshold: float) -> Callable[[Side], NDArray[np.int64]]:
+def at_least(threshold: float) -> Callable[[Side], NDArray[np.int64]]:
+    """Return what counts the windows of each work that come out with a probability, trivial ones left out."""
+
     def count(side: Side) -> NDArray[np.int64]:
         rule = Rule(threshold, side.rule.distinct, side.rule.echo)
         return np.array([work.extractable(rule).sum() for work in side.works], dtype=np.int64)
 
     return count
+
+
+def _whole(side: Side, least: float) -> NDArray[np.int64]:
+    """Return all windows of a work of which something, and at least such a share, comes out, and none of any other."""
+    return np.where((side.out > 0) & (side.shares() >= least), side.windows, 0)
 
 
 def _with_trivial(side: Side) -> NDArray[np.int64]:
@@ -289,92 +314,4 @@ def exhibits(members: Side, *, persons: bool) -> tuple[Exhibit, ...]:
             note=f"the likeliest passage; {percent(float(members.shares()[place]))} of the work's passages come out",
         )
         for place in shown[:MOST_EXHIBITS]
-    )
-
-
-def figures(members: Side, controls: Side | None, level: float, *, persons: bool) -> list[Figure]:
-    """Return how likely passages are, how much of each work is covered, and where in the worst work."""
-    sides = [("members' works", members, "members")] + ([("control works", controls, "controls")] if controls else [])
-    grid = np.logspace(np.log10(SMALLEST), 0.0, 37)
-    likely, coverage = [], []
-    steps = np.linspace(0.0, 1.0, 21)
-    for name, side, role in sides:
-        rates = [share(_counter(min(float(point), 1.0))(side), side.windows, level) for point in grid]
-        likely.append(_series(name, grid, rates, role))
-        covered = side.covered / side.reach()
-        at_least = [int((covered >= step - 1e-9).sum()) for step in steps]
-        ends = [estimate(clopper_pearson(count, len(covered), level), "ratio", len(covered)) for count in at_least]
-        coverage.append(_series(name, steps, ends, role))
-    limit = members.rule.probability
-    likely.append(Series(name="counts from here", x=(limit, limit), y=(0.0, 1.0), role="limit"))
-    worst = members.order()[0]
-    most = percent(float(members.covered[worst] / members.works[worst].reach))
-    found = [
-        Figure(
-            kind="survival",
-            title="How likely one query says a passage",
-            x_label="probability of the passage in one query",
-            y_label="share of passages at or above",
-            series=tuple(likely),
-            x_scale="log",
-            caption=(
-                "Share of passages that one query says with at least a probability, with pointwise intervals that treat the work as the "
-                f"unit. {percent(float(members.out.sum() / members.windows.sum()))} of the members' passages are at {limit:.3g} or above"
-                + (
-                    f", {percent(float(controls.out.sum() / controls.windows.sum()))} of the controls'."
-                    if controls
-                    else "."
-                )
-            ),
-        ),
-        Figure(
-            kind="survival",
-            title="How much of each work is covered",
-            x_label="share of the work's tokens in passages that come out",
-            y_label="share of works with at least so much",
-            series=tuple(coverage),
-            caption=(
-                "Share of works of which at least so much is covered by passages that come out, with exact intervals. The most "
-                f"is {most} of one work."
-            ),
-        ),
-    ]
-    if members.out[worst]:
-        found.append(_along(members.works[worst], members.rule, persons=persons))
-    return found
-
-
-def _series(name: str, x: NDArray[np.float64], rates: Sequence[Estimate], role: str) -> Series:
-    return Series(
-        name=name,
-        x=tuple(float(value) for value in x),
-        y=tuple(rate.value for rate in rates),
-        low=tuple(rate.low for rate in rates),
-        high=tuple(rate.high for rate in rates),
-        role="members" if role == "members" else "controls",
-    )
-
-
-def _along(work: Work, rule: Rule, *, persons: bool) -> Figure:
-    """Return where in a work passages come out."""
-    cells = work.covered(work.extractable(rule))
-    parts = [part for part in np.array_split(cells, min(POINTS, len(cells))) if len(part)]
-    ends = np.cumsum([len(part) for part in parts]) / len(cells)
-    return Figure(
-        kind="intervals",
-        title="Where in the work of which most comes out",
-        x_label="place in the work, as a share of its tokens",
-        y_label="share of tokens that come out",
-        series=(
-            Series(
-                name=named(work, persons=persons),
-                x=tuple(float(end) for end in ends),
-                y=tuple(float(part.mean()) for part in parts),
-                role="members",
-            ),
-        ),
-        caption=(
-            f"Share of the tokens in passages that come out, along the work in {len(parts)} steps, each shown at its end; "
-            f"{percent(float(cells.mean()))} over the whole."
-        ),
     )

@@ -10,6 +10,7 @@ from auditor.battery.estimates import between, percent
 from auditor.battery.language.discoverable_extraction import PROBABILITY
 from auditor.battery.language.generating import not_drawn_at_random
 from auditor.battery.language.suffixes import no_controls
+from auditor.battery.language.work_figures import figures
 from auditor.battery.language.work_rows import (
     Side,
     above_controls,
@@ -17,7 +18,6 @@ from auditor.battery.language.work_rows import (
     difference,
     difference_p,
     exhibits,
-    figures,
     named,
     share,
     strata,
@@ -156,8 +156,8 @@ class Works:
             question=self.question,
             answer=(
                 f"Of {int(members.windows.sum()):,} passages of {parameters.suffix} tokens in {len(members.works):,} works "
-                f"{int(members.out.sum()):,} come out in one query with a probability of {rule.probability:.3g} or more: "
-                f"{between(found)}{beside}. {_worst(members, controls, persons=persons)}"
+                f"{int(members.out.sum()):,} come out in one query with a probability of {rule.probability:.3g} or more: of a work "
+                f"{between(found)} on average{beside}. {_worst(members, controls, persons=persons)}"
             ),
             estimate=found,
             control=control,
@@ -215,10 +215,10 @@ def _method(parameters: Parameters) -> str:
         f"A window of {parameters.prefix} + {parameters.suffix} tokens slides over every work by {parameters.stride} tokens; the "
         "probability that one query says its second part after its first alone (temperature "
         f"{parameters.temperature:g}, top-{parameters.top_k}) is read from one pass, and a window whose second part has fewer than "
-        f"{parameters.distinct} different tokens or repeats its first part does not count. Windows of one work are one witness: the "
-        "intervals (Clopper-Pearson, and Newcombe's for the difference, on effective trials) and the permutation, of whole works "
-        "between members and controls, treat the work as the unit. What of a work is covered, the longest run and the queries it "
-        "takes come from the same pass."
+        f"{parameters.distinct} different tokens or repeats its first part does not count. Windows of one work are one witness: each "
+        "work gives one share, and the intervals (Clopper-Pearson, and Newcombe's for the difference) and the permutation of whole works "
+        "between members and controls are over these. What of a work is covered, the longest run and the queries it takes come from the "
+        "same pass."
     )
 
 
