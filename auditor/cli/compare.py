@@ -12,7 +12,7 @@ from auditor.cli.console import print_json
 from auditor.errors import EXIT_CLEAR, EXIT_SIGNAL, UsageError
 
 if TYPE_CHECKING:
-    from auditor.compare.comparison import Comparison, Pair
+    from auditor.core.comparison import Comparison, Pair
 
 _STYLES = {"worse": "bold red", "better": "green", "not shown": ""}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditor.compare.comparison import Change, ClauseChange, Mismatch, OutcomeChange
 from auditor.compare.differences import parameters_apart
+from auditor.core.comparison import Change, ClauseChange, Mismatch, OutcomeChange
 from auditor.core.finding import Outcome
 from auditor.core.record import canonical_bytes
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from auditor.compare.changes import clause_changes, declared, mismatches, outcome_changes
-from auditor.compare.comparison import Comparison, Difference, Pair
 from auditor.compare.course import course, curves
 from auditor.compare.differences import corrected, differences, invalid_tests
+from auditor.core.comparison import Comparison, Difference, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from auditor.compare.comparison import Curve
 from auditor.compare.numbers import LEAST_CLUSTERS, estimate_of, match
+from auditor.core.comparison import Curve
 from auditor.core.finding import Outcome
 from auditor.statistics.paired import mean_interval, paired_means
 

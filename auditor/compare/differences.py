@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from auditor.compare.comparison import Difference
 from auditor.compare.numbers import (
     LEAST_CLUSTERS,
     Matched,
@@ -17,6 +16,7 @@ from auditor.compare.numbers import (
     side_difference,
     side_p,
 )
+from auditor.core.comparison import Difference
 from auditor.core.finding import Outcome
 from auditor.core.seeds import generator
 from auditor.statistics.interval import Interval, mover_difference

@@ -10,7 +10,7 @@ from auditor.core.resources import resource
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from auditor.compare.comparison import Curve, Difference
+    from auditor.core.comparison import Curve, Difference
 
 INK, QUIET, GRID = "#1b2733", "#5f6b76", "#d9dee3"
 DIRECTIONS = {"worse": ("#9b1c31", "o"), "better": ("#1f4e8c", "s"), "not shown": (QUIET, "D")}

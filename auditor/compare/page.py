@@ -11,7 +11,7 @@ from auditor.compare.drawing import course, forest
 from auditor.core.resources import resource
 
 if TYPE_CHECKING:
-    from auditor.compare.comparison import Comparison, Pair
+    from auditor.core.comparison import Comparison, Pair
     from auditor.core.finding import Estimate
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}

@@ -13,10 +13,10 @@ from auditor.evidence.table import Ragged
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from auditor.compare.comparison import BundleIdentity
     from auditor.contract.paired import PerRecord
     from auditor.core.assessment import Assessment, Statement
     from auditor.core.clause import Catalogue
+    from auditor.core.comparison import BundleIdentity
     from auditor.core.finding import Finding, InstrumentCheck
     from auditor.core.plan import Job, Plan, PlannedTest
     from auditor.core.policy import Policy

@@ -6,13 +6,13 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from auditor.compare.comparing import compare
-from auditor.compare.comparison import BundleIdentity
 from auditor.compare.source import Losses, Source, loss_jobs, read_losses
 from auditor.contract.paired import ComparesRecords
 from auditor.contract.protocol import Facts, Measuring
 from auditor.contract.registry import load
 from auditor.core.assessment import Assessment, Statement
 from auditor.core.canary import CanarySet
+from auditor.core.comparison import BundleIdentity
 from auditor.core.evidence import Omission
 from auditor.core.finding import Finding, InstrumentCheck
 from auditor.core.plan import Plan
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from auditor.compare.comparing import Against
-    from auditor.compare.comparison import Comparison
     from auditor.contract.paired import PerRecord
+    from auditor.core.comparison import Comparison
     from auditor.core.plan import PlannedTest
     from auditor.core.policy import Policy
 

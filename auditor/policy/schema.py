@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from auditor.core.assessment import Assessment, Statement
 from auditor.core.canary import CanarySet
 from auditor.core.clause import AttackClasses, Catalogue
+from auditor.core.comparison import Comparison
 from auditor.core.evidence import ObservationRecord
 from auditor.core.finding import Finding, InstrumentCheck
 from auditor.core.plan import Plan
@@ -24,6 +25,7 @@ FILES: dict[str, Any] = {
     "attack-classes": AttackClasses,
     "canaries": CanarySet,
     "catalogue": Catalogue,
+    "comparison": Comparison,
     "findings": list[Finding],
     "instrument": list[InstrumentCheck],
     "manifest": Manifest,

@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "assess"))
 from making import DIGEST, catalogue, clause, entry, estimate, finding, measurement, policy, subject, tolerance
 
 from auditor.assess.clauses import assess
-from auditor.compare.comparison import BundleIdentity
 from auditor.compare.source import Losses, Source
 from auditor.contract.paired import PerRecord, RecordValues
+from auditor.core.comparison import BundleIdentity
 from auditor.core.evidence import Need, Observation
 from auditor.core.finding import Outcome
 from auditor.core.plan import Job, Plan, PlannedSide, PlannedTest, Side
