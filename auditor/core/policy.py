@@ -16,6 +16,8 @@ class Tolerance(Record):
     """The statistic of the test that is held against it, for example `excess_rate`."""
     at_most: float
     """Largest tolerated value of the excess over the control, and of the absolute value."""
+    by_release_context: dict[Literal["internal", "public-api", "open-weights"], float] = Field(default_factory=dict)
+    """The same for a declared release context, where it differs."""
     absolute_at_most: float | None = None
     """Largest tolerated absolute value where it differs, for a statistic whose chance level is not zero."""
     unit: Text = "ratio"
@@ -49,6 +51,8 @@ class TestEntry(Record):
     """Ids of the clauses it is evidence for; null: every clause of the policy's catalogues that names the test."""
     not_applicable: Text | None = None
     """A person's reason why the test does not apply; never inferred."""
+    because: Text | None = None
+    """Why an entry differs from that of the policy this one extends."""
 
 
 class QueryBudget(Record):
@@ -59,6 +63,16 @@ class QueryBudget(Record):
     lifetime: PositiveInt
     """Queries over the life of the deployment."""
     reason: Text
+
+
+class Override(Record):
+    """One change that a policy makes to the one it extends."""
+
+    place: Text
+    """What is changed: a test, or a part of its entry or of the policy."""
+    inherited: Text
+    now: Text
+    because: Text
 
 
 class Policy(Record):
@@ -80,3 +94,11 @@ class Policy(Record):
     """How much of what the model gave back the report shows: nothing; texts masked and pictures pixelated; or pictures as they are."""
     valid_months: PositiveInt = 12
     """How long the report may be relied on."""
+    extends: Text | None = None
+    """The policy that this one builds on: name of a shipped one, or a path."""
+    because: Text | None = None
+    """Why it differs from the policy that it extends."""
+    without: dict[Name, Text] = Field(default_factory=dict)
+    """Tests of the extended policy that are left out, each with a reason."""
+    overrides: tuple[Override, ...] = ()
+    """Everything that differs from the extended policies; written by the reader."""

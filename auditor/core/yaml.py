@@ -71,6 +71,23 @@ class Document:
     path: Path
     value: Any
     _lines: dict[Place, int] = field(repr=False)
+    _paths: dict[Place, Path] = field(default_factory=dict, repr=False)
+    """Files of values that were taken from another document."""
+
+    def places(self, part: Place) -> list[tuple[Place, int]]:
+        """Return every place of a part of the document, with its line."""
+        return [(place, line) for place, line in self._lines.items() if place[: len(part)] == part]
+
+    def has(self, place: Place) -> bool:
+        """Return whether a value stands at a place."""
+        return place in self._lines
+
+    def path_of(self, place: Sequence[str | int]) -> Path:
+        """Return the file in which a value, or the nearest one around it, was written."""
+        parts = tuple(place)
+        while parts not in self._lines and parts:
+            parts = parts[:-1]
+        return self._paths.get(parts, self.path)
 
     def line_of(self, place: Sequence[str | int]) -> int:
         """Return the line (from 1) of a value, or of the nearest one around it."""
@@ -81,7 +98,7 @@ class Document:
 
     def where(self, place: Sequence[str | int]) -> str:
         """Return `file:line` of a value."""
-        return f"{self.path}:{self.line_of(place)}"
+        return f"{self.path_of(place)}:{self.line_of(place)}"
 
 
 def load_yaml(path: Path, error: type[InputError] = InputError) -> Document:

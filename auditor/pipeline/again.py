@@ -17,7 +17,8 @@ from auditor.core.plan import Plan
 from auditor.core.subject import Subject
 from auditor.evidence import bundle as layout
 from auditor.policy.catalogue import ATTACK_CLASSES, load_attack_classes
-from auditor.policy.load import load_catalogues, load_policy, mapped
+from auditor.policy.load import load_catalogues, load_policy
+from auditor.policy.written_out import in_context, mapped
 from auditor.run.measure import measure
 from auditor.run.observe import faults_in
 from auditor.testing.control_subject import control_subject
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
 
 def policy_of(bundle: Bundle) -> Policy:
     """Return the policy that lies in a bundle, with the clauses that each of its tests is evidence for."""
-    policy = load_policy(str(bundle.root / layout.POLICY), base=None, known_tests=None).policy
-    return mapped(policy, catalogues_of(bundle, policy))
+    parents = bundle.root / layout.POLICIES
+    policy = load_policy(str(bundle.root / layout.POLICY), base=None, known_tests=None, parents=parents).policy
+    subject = bundle.read_record(layout.SUBJECT, Subject)
+    return mapped(in_context(policy, subject.release_context), catalogues_of(bundle, policy))
 
 
 def catalogues_of(bundle: Bundle, policy: Policy) -> tuple[Catalogue, ...]:

@@ -90,6 +90,8 @@ def _begin(prepared: Prepared, bundle: Bundle, occasion: Occasion) -> None:
         )
         bundle.write(layout.ENVIRONMENT, canonical_bytes(environment))
     bundle.write(layout.POLICY, prepared.policy.bytes)
+    for number, content in enumerate(prepared.policy.parents, start=1):
+        bundle.write(f"{layout.POLICIES}/{number}.yaml", content)
     for item in prepared.catalogues:
         bundle.write(f"{layout.CLAUSES}/{item.catalogue.id}.yaml", item.bytes)
     if prepared.classes is not None:

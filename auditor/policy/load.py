@@ -13,29 +13,39 @@ from pydantic import ValidationError
 from auditor.contract.registry import listed, load
 from auditor.core.clause import ClauseKind
 from auditor.core.evidence import Omission
-from auditor.core.policy import Policy, TestEntry
+from auditor.core.policy import Override, Policy, TestEntry
+from auditor.core.record import digest_of
 from auditor.core.resources import resource
 from auditor.core.yaml import Document, load_yaml, validate
 from auditor.errors import PolicyError, did_you_mean
 from auditor.policy.catalogue import LoadedCatalogue, catalogue_names, load_catalogue, shipped_names
+from auditor.policy.inherit import inherit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from auditor.core.clause import Catalogue, Clause
+    from auditor.core.clause import Clause
+
+
+Content = bytes
+"""What a file holds."""
+DEEPEST = 8
+"""Policies that may build on one another."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
-    """A policy, with the bytes of its file."""
+    """A policy, with the bytes of its file and of those it builds on."""
 
     policy: Policy
-    bytes: bytes
+    bytes: Content
     path: Path
     digest: str
-    """SHA-256 of the file."""
+    """SHA-256 of the file; of all the digests, the nearest first, where it builds on others."""
     document: Document
+    parents: tuple[Content, ...] = ()
+    """The files of the policies it builds on, the nearest first."""
 
 
 def available() -> tuple[str, ...]:
@@ -43,24 +53,84 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in resource("policies").glob("*.yaml")))
 
 
-def load_policy(name: str, *, base: Path | None, known_tests: Mapping[str, tuple[str, ...]] | None) -> LoadedPolicy:
-    """Return a policy by the name of a shipped one or by path.
+def load_policy(
+    name: str,
+    *,
+    base: Path | None,
+    known_tests: Mapping[str, tuple[str, ...]] | None,
+    parents: Path | None = None,
+) -> LoadedPolicy:
+    """Return a policy by the name of a shipped one or by path, with all that it takes over from those it extends.
 
     Args:
         name: Name of a shipped policy, or a path.
         base: Folder that a path is relative to; None: the current one.
         known_tests: Statistics of every installed test, by name, to check the policy against; None: it is not checked.
+        parents: Folder that holds the policies it builds on as `1.yaml`, `2.yaml`, ..., as a bundle does; None: they are looked for.
 
     Raises:
-        PolicyError: There is no such policy, or it is wrong.
+        PolicyError: There is no such policy, it is wrong, or it extends itself.
     """
     path = _find(name, base)
-    document = load_yaml(path, PolicyError)
-    policy = validate(document, Policy, PolicyError)
+    chain = _chain(path, parents)
+    document = chain[-1]
+    overrides: tuple[Override, ...] = ()
+    for child in reversed(chain[:-1]):
+        document, changed = inherit(child, document)
+        own = {change.place for change in changed}
+        overrides = (*(change for change in overrides if change.place not in own), *changed)
+    if "overrides" in document.value:
+        msg = f"{document.where(['overrides'])}: `overrides` is written by the reader of a policy"
+        raise PolicyError(msg, hint="Change the entries themselves; each change is listed.")
+    if len(chain) == 1 and (first := next((key for key in ("because", "without") if key in document.value), None)):
+        msg = f"{document.where([first])}: '{first}' has a meaning only in a policy that extends another"
+        raise PolicyError(msg, hint="Name the other under `extends`, or leave it out.")
+    policy = validate(document, Policy, PolicyError).model_copy(update={"overrides": overrides})
     if known_tests is not None:
         _check_tests(policy, document, known_tests)
-    content = path.read_bytes()
-    return LoadedPolicy(policy, content, path, hashlib.sha256(content).hexdigest(), document)
+    contents = [item.path.read_bytes() for item in chain]
+    digests = [hashlib.sha256(content).hexdigest() for content in contents]
+    digest = digests[0] if len(digests) == 1 else digest_of(digests)
+    return LoadedPolicy(policy, contents[0], path, digest, document, tuple(contents[1:]))
+
+
+def _chain(path: Path, parents: Path | None) -> list[Document]:
+    """Return the documents of a policy and of those it builds on, the nearest first."""
+    chain = [_read(path)]
+    seen = {path.resolve()}
+    while "extends" in chain[-1].value:
+        last = chain[-1]
+        name = last.value["extends"]
+        where = last.where(["extends"])
+        if not isinstance(name, str):
+            msg = f"{where}: `extends` names one policy"
+            raise PolicyError(msg, hint="Write the name of a shipped policy, or a path.")
+        path = parents / f"{len(chain)}.yaml" if parents is not None else _parent(name, last.path.parent, where)
+        if path.resolve() in seen:
+            msg = f"{where}: the policies extend one another in a circle ('{name}' is already among them)"
+            raise PolicyError(msg, hint="Let the first extend nothing.")
+        if len(chain) == DEEPEST:
+            msg = f"{where}: more than {DEEPEST} policies build on one another"
+            raise PolicyError(msg, hint="Write one of them out.")
+        seen.add(path.resolve())
+        chain.append(_read(path))
+    return chain
+
+
+def _read(path: Path) -> Document:
+    document = load_yaml(path, PolicyError)
+    if not isinstance(document.value, dict):
+        msg = f"{path}: not a mapping of keys to values"
+        raise PolicyError(msg, hint="`auditor init` writes one to start from.")
+    return document
+
+
+def _parent(name: str, base: Path, where: str) -> Path:
+    try:
+        return _find(name, base)
+    except PolicyError as fault:
+        msg = f"{where}: {fault.message}"
+        raise PolicyError(msg, hint=fault.hint) from fault
 
 
 def _find(name: str, base: Path | None) -> Path:
@@ -97,11 +167,17 @@ def _check_tolerance(entry: TestEntry, document: Document, number: int) -> None:
     """Refuse a tolerance that nothing could meet, or that nothing could fail."""
     if entry.tolerance is None:
         return
-    for field in ("at_most", "absolute_at_most"):
-        value = getattr(entry.tolerance, field)
+    own = entry.tolerance
+    values: dict[tuple[str, ...], float | None] = {
+        ("at_most",): own.at_most,
+        ("absolute_at_most",): own.absolute_at_most,
+    }
+    values |= {("by_release_context", context): value for context, value in own.by_release_context.items()}
+    for place, value in values.items():
         if value is None:
             continue
-        where = document.where(["tests", number, "tolerance", field])
+        field = ".".join(place)
+        where = document.where(["tests", number, "tolerance", *place])
         if value < 0.0:
             msg = f"{where}: {field} is {value:g}; no excess below zero can be asked for"
             raise PolicyError(msg, hint="Write 0 or more.")
@@ -190,32 +266,6 @@ def _check_clauses(loaded: LoadedPolicy, clauses: Mapping[str, Clause]) -> None:
         if clauses[name].statement is None:
             msg = f"{where}: the clause '{name}' asks no statement"
             raise PolicyError(msg, hint="Leave it out, or name it under evidence_for of a test.")
-
-
-def mapped(policy: Policy, catalogues: Sequence[Catalogue]) -> Policy:
-    """Return the policy with the clauses that each test is evidence for, and the statements that are asked, written out.
-
-    What a policy names itself stays. Else a test is evidence for every clause that names it and that a test can answer, and every
-    statement is asked that a clause asks for.
-    """
-    clauses = [clause for catalogue in catalogues for clause in catalogue.clauses]
-    answerable = [clause for clause in clauses if clause.kind in {ClauseKind.TESTABLE, ClauseKind.HYBRID}]
-    tests = tuple(
-        entry
-        if entry.evidence_for is not None
-        else entry.model_copy(
-            update={
-                "evidence_for": tuple(
-                    clause.id for clause in answerable if clause.every_test or entry.test in clause.tests
-                )
-            }
-        )
-        for entry in policy.tests
-    )
-    statements = policy.statements
-    if statements is None:
-        statements = tuple(clause.id for clause in clauses if clause.statement is not None)
-    return policy.model_copy(update={"tests": tests, "statements": statements})
 
 
 def load_all_catalogues(*, today: dt.date | None, folder: Path | None = None) -> tuple[LoadedCatalogue, ...]:

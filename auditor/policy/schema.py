@@ -44,9 +44,21 @@ def schemas() -> dict[str, str]:
     found = {}
     for name, kind in FILES.items():
         schema = TypeAdapter(kind).json_schema()
+        if kind is Policy:
+            schema = _or_extending(schema)
         head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:memorization-auditor:{name}:1"}
         found[f"{name}.schema.json"] = json.dumps(head | schema, indent=2, ensure_ascii=False) + "\n"
     return found
+
+
+def _or_extending(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a policy that is written out, or of one that extends another and names what differs."""
+    definitions = schema.pop("$defs")
+    whole = {key: value for key, value in schema.items() if key != "description"}
+    known: dict[str, Any] = {name: {} for name in whole["properties"] if name != "overrides"}
+    least = ["id", "version", "title", "extends", "because"]
+    extending = {"type": "object", "properties": known, "required": least, "additionalProperties": False}
+    return {"description": schema["description"], "$defs": definitions, "anyOf": [whole, extending]}
 
 
 def write_schemas(folder: Path) -> None:
