@@ -140,8 +140,8 @@ class AuditCallback(TrainerCallback):  # type: ignore[misc]
             _log.warning("%s is not measured during training: %s", name, why)
         self._look("begin", state)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ANN401, ARG002
-        """Look, if a distance in steps was asked for and has been gone."""
+    def on_step_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ANN401, ARG002
+        """Look, if a distance in steps was asked for and has been gone: now what was logged of the last one is known."""
         if isinstance(self._at, int) and state.global_step % self._at == 0:
             self._look("step", state)
 

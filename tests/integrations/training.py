@@ -37,7 +37,7 @@ POLICY = """\
 id: small
 version: 1
 title: A small policy for one training run
-catalogues: [edpb-28-2024]
+catalogues: [nist-sp-800-226]
 confidence: 0.95
 seed: 7
 queries: {per_subject: 100, lifetime: 1000000, reason: a test}
@@ -46,7 +46,6 @@ tests:
     parameters: {candidates: 300}
     tolerance:
       {statistic: excess_exposure, at_most: 1.0, absolute_at_most: 3.0, unit: bit, population: canaries, reason: a test, set_by: me}
-    evidence_for: [E28-43-P2]
 """
 
 
