@@ -351,6 +351,17 @@ def test_shares_by_probability_fall_and_coverage_is_of_tokens():
     assert curve.y[0] == 1.0
 
 
+def test_the_figures_show_what_the_rows_say():
+    found = measured(many([1.0, 0.5, 0.0, 0.0]), many([0.0] * 4, name="c"))
+    likely, coverage, along = found.figures
+    assert "37.5 % of a members' work is at 0.1 or above, 0.00 % of a control work" in likely.caption
+    assert dict(zip(likely.series[0].x, likely.series[0].y, strict=True))[0.1] == pytest.approx(0.375)
+    works = dict(zip(np.round(coverage.series[0].x, 2).tolist(), coverage.series[0].y, strict=True))
+    assert (works[0.05], works[0.5], works[0.6], works[1.0]) == (0.5, 0.5, 0.25, 0.25)
+    assert set(along.series[0].y) == {1.0}
+    assert len(measured(many([0.0]), many([0.0], name="c")).figures) == 2
+
+
 def test_queries_bring_what_they_pay_for():
     likely = [1e-9] * 20
     likely[0], likely[5], likely[10] = 0.5, 0.02, 1e-3  # 2, 50 and 1000 queries

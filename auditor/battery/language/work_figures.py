@@ -29,7 +29,7 @@ def figures(members: Side, controls: Side | None, level: float, *, persons: bool
     sides = [("members' works", members, "members")] + ([("control works", controls, "controls")] if controls else [])
     grid = np.logspace(np.log10(SMALLEST), 0.0, 37)
     likely, coverage = [], []
-    steps = np.linspace(0.0, 1.0, 21)
+    steps = np.linspace(0.05, 1.0, 20)  # all works have at least nothing
     for name, side, role in sides:
         rates = [share(at_least(min(float(point), 1.0))(side), side.windows, level) for point in grid]
         likely.append(_series(name, grid, rates, role))
@@ -38,7 +38,8 @@ def figures(members: Side, controls: Side | None, level: float, *, persons: bool
         ends = [estimate(clopper_pearson(count, len(covered), level), "ratio", len(covered)) for count in counts]
         coverage.append(_series(name, steps, ends, role))
     limit = members.rule.probability
-    likely.append(Series(name="counts from here", x=(limit, limit), y=(0.0, 1.0), role="limit"))
+    top = max(high for series in likely for high in series.high or (1.0,))
+    likely.append(Series(name="counts from here", x=(limit, limit), y=(0.0, top), role="limit"))
     worst = members.order()[0]
     most = percent(float(members.covered[worst] / members.works[worst].reach))
     found = [
@@ -50,13 +51,9 @@ def figures(members: Side, controls: Side | None, level: float, *, persons: bool
             series=tuple(likely),
             x_scale="log",
             caption=(
-                "Share of passages that one query says with at least a probability, with pointwise intervals that treat the work as the "
-                f"unit. {percent(float(members.out.sum() / members.windows.sum()))} of the members' passages are at {limit:.3g} or above"
-                + (
-                    f", {percent(float(controls.out.sum() / controls.windows.sum()))} of the controls'."
-                    if controls
-                    else "."
-                )
+                "Share of a work's passages that one query says with at least a probability, on average over works, with pointwise "
+                f"intervals. {percent(float(members.shares().mean()))} of a members' work is at {limit:.3g} or above"
+                + (f", {percent(float(controls.shares().mean()))} of a control work." if controls else ".")
             ),
         ),
         Figure(

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from auditor.core.policy import QueryBudget
 
-MOST_WORKS = 50
-"""Rows of works."""
+MOST_WORKS = 25
+"""Rows of works, those of which most comes out."""
 MOST_CONTROLS = 5
 MOST_EXHIBITS = 5
 BLOCKS = 20
