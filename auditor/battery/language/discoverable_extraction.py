@@ -17,9 +17,11 @@ from auditor.battery.language.suffixes import (
     rate_strata,
     read_suffixes,
     require_records,
+    was_generated,
 )
 from auditor.battery.per_record import counted
-from auditor.core.evidence import Need
+from auditor.contract.access import gives
+from auditor.core.evidence import Dataset, Need
 from auditor.core.finding import Gate, Measurement, Power, Stratum
 from auditor.core.record import Record
 from auditor.core.seeds import generator
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from auditor.contract.paired import PerRecord
     from auditor.contract.protocol import Access, Facts, Measuring
     from auditor.core.finding import Estimate
-    from auditor.core.subject import Modality
+    from auditor.core.subject import DatasetIdentity, Modality
     from auditor.evidence.table import ObservedTable
 
 _SIDES = ("members", "controls")
@@ -107,7 +109,12 @@ class DiscoverableExtraction:
     parameters = Parameters
 
     def needs(self, parameters: Parameters, facts: Facts) -> dict[str, Need]:
-        """Return the scores of members and controls, and some real continuations."""
+        """Return the scores of members and controls, and some real continuations.
+
+        Of a model that gives no scores, every record of the sample is continued for real.
+        """
+        if not gives(facts.subject.model, "scores-given-tokens"):
+            return _continued(parameters, facts)
         sample = {"records": parameters.records, "max_tokens": parameters.max_tokens}
         window = {"prefix": parameters.prefix, "suffix": parameters.suffix, "generate": parameters.generate}
         first = min((parameters.prefix, *parameters.prefixes))
@@ -145,6 +152,7 @@ class DiscoverableExtraction:
         count = int(members.extracted.sum())
         beside = f", against {between(control)} of {len(controls):,} controls" if control and controls else ""
         persons = measuring.facts.subject.members.clustered_by == "person"
+        generated = was_generated(evidence["members"])
         return Measurement(
             test=self.name,
             test_version=self.version,
@@ -160,7 +168,7 @@ class DiscoverableExtraction:
             confirmed=confirmed_persons(members, controls, members.extracted, parameters.distinct, persons=persons),
             members=len(members),
             controls=len(controls) if controls else 0,
-            gates=(_agreement(members, evidence["continuations"], suffix),),
+            gates=() if generated else (_agreement(members, evidence["continuations"], suffix),),
             power=power_of_rates(found.n, control.n if control else 0, level),
             strata=tuple(self._strata(parameters, members, controls, evidence, control, level)),
             figures=(
@@ -176,10 +184,9 @@ class DiscoverableExtraction:
             exhibits=exhibits(
                 members, np.flatnonzero(members.extracted)[np.argsort(-members.distinct[members.extracted])]
             ),
-            caveats=self._caveats(parameters, members, controls),
+            caveats=self._caveats(parameters, members, controls, generated=generated),
             method=(
-                f"Each record's first {prefix} tokens are given to the model; it is extracted if each of the next "
-                f"{suffix} is the model's most likely token, which is the same as greedy generation and needs one pass. "
+                f"Each record's first {prefix} tokens are given to the model; it is extracted if {_decided(suffix, generated=generated)}. "
                 "Held-out records are treated alike. Rates have exact intervals, differences Newcombe's, both clustered "
                 "by person or document."
             ),
@@ -230,7 +237,8 @@ class DiscoverableExtraction:
                 control=beside,
             )
         )
-        for prefix in sorted({parameters.prefix, *parameters.prefixes}):
+        further = () if was_generated(evidence["members"]) else parameters.prefixes
+        for prefix in sorted({parameters.prefix, *further}):
             some = read_suffixes(evidence["members"], prefix, parameters.suffix)
             other = read_suffixes(evidence["controls"], prefix, parameters.suffix) if "controls" in evidence else None
             if len(some):
@@ -247,7 +255,9 @@ class DiscoverableExtraction:
                 )
         return strata
 
-    def _caveats(self, parameters: Parameters, members: Suffixes, controls: Suffixes | None) -> tuple[str, ...]:
+    def _caveats(
+        self, parameters: Parameters, members: Suffixes, controls: Suffixes | None, *, generated: bool
+    ) -> tuple[str, ...]:
         found = [
             "Only the suffix that follows this prefix is tested; other prompts may extract more.",
             "Greedy decoding says one continuation; sampling can say others (see probabilistic extraction).",
@@ -255,11 +265,39 @@ class DiscoverableExtraction:
         if members.too_short:
             needed = parameters.prefix + parameters.suffix
             found.append(f"{members.too_short:,} member records with fewer than {needed} tokens could not be tested.")
+        if generated:
+            found.append(
+                "The model was asked through a server: its weights were not seen, nor where its answers hang by a hair."
+            )
+            if parameters.prefixes:
+                found.append("Further prefix lengths take scores of the text, which the server does not give.")
+            return tuple(found)
         ambiguous = int((members.tied > 0).sum()) + (int((controls.tied > 0).sum()) if controls else 0)
         found.append(
             f"In {ambiguous:,} records the most likely token is ambiguous somewhere at the arithmetic's precision."
         )
         return tuple(found)
+
+
+def _continued(parameters: Parameters, facts: Facts) -> dict[str, Need]:
+    """Return continuations of members and controls: all of the sample."""
+    found: dict[str, Need] = {}
+    sides: dict[Dataset, DatasetIdentity | None] = {
+        "members": facts.subject.members,
+        "controls": facts.subject.controls,
+    }
+    for side, identity in sides.items():
+        if identity is not None:
+            count = identity.records if parameters.records is None else parameters.records
+            asked = parameters.model_dump(include={"records", "max_tokens", "prefix", "suffix"})
+            found[side] = Need(observer="continuations", dataset=side, parameters={**asked, "generate": max(1, count)})
+    return found
+
+
+def _decided(suffix: int, *, generated: bool) -> str:
+    if generated:
+        return f"it says the next {suffix} by itself, generating greedily"
+    return f"each of the next {suffix} is the model's most likely token, which is the same as greedy generation and needs one pass"
 
 
 def _agreement(members: Suffixes, continuations: ObservedTable, suffix: int) -> Gate:

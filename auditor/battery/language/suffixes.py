@@ -52,10 +52,13 @@ def read_suffixes(table: ObservedTable, prefix: int, suffix: int) -> Suffixes:
     """Return what the pass says about tokens prefix to prefix + suffix of each record long enough.
 
     Args:
-        table: An observation of `token-scores`.
+        table: An observation of `token-scores`, or of `continuations` made with this prefix and suffix: of a model that
+            does not say how likely a text is, what it says is all there is.
         prefix: Tokens given, at least 1.
         suffix: Tokens to be said, at least 1.
     """
+    if was_generated(table):
+        return _read_continued(table)
     sampled = "top_logprob" in table.names
     names = ["id", "cluster", "copies", "source", "excerpt", "tokens", "begin", "hit", "tie", "previous"]
     rows: dict[str, list[object]] = {key: [] for key in ("id", "cluster", "copies", "source", "excerpt")}
@@ -88,6 +91,32 @@ def read_suffixes(table: ObservedTable, prefix: int, suffix: int) -> Suffixes:
         distinct=np.array(distinct, dtype=np.int64),
         log_p=np.array(log_p, dtype=np.float64),
         too_short=too_short,
+    )
+
+
+def was_generated(table: ObservedTable) -> bool:
+    """Return whether verdicts rest on what the model said, not on how likely it found the text."""
+    return "equal" in table.names
+
+
+def _read_continued(table: ObservedTable) -> Suffixes:
+    fits = table.column("eligible").astype(np.bool_)
+    count = int(fits.sum())
+
+    def column(name: str) -> NDArray[np.generic]:
+        return table.column(name)[fits]
+
+    return Suffixes(
+        ids=column("id").astype(object),
+        clusters=column("cluster").astype(object),
+        copies=column("copies").astype(np.int64),
+        sources=column("source").astype(object),
+        excerpts=column("excerpt").astype(object),
+        extracted=column("equal").astype(np.bool_),
+        tied=np.zeros(count, dtype=np.int64),
+        distinct=column("distinct").astype(np.int64),
+        log_p=np.empty(0),
+        too_short=int((~fits).sum()),
     )
 
 

@@ -25,6 +25,8 @@ LONGEST_WAIT = 60.0
 """Seconds: no wait of our own is longer,"""
 LONGEST_ASKED = 300.0
 """and a server that asks for a longer one is left alone until the audit is run again."""
+FEW = 2
+"""How often a status of 500 is asked again where it may be a refusal."""
 KEPT = ("choices", "model", "object", "system_fingerprint")
 """What of an answer is evidence."""
 LOGGED = ("id", "created", "system_fingerprint", "usage")
@@ -79,13 +81,13 @@ class Asking:
         return dict(self._identity)
 
     def get(self, path: str) -> Any:  # noqa: ANN401  (any JSON value)
-        """Return what the server says of itself under a path; None where it has no such page.
+        """Return what the server says of itself under a path; None where it has no such page, or one that is broken.
 
         Raises:
-            EndpointError: It does not answer, or refuses.
+            EndpointError: It does not answer, or refuses the key.
         """
-        reply = self._patiently("GET", path, None, digest_of({"path": path}), 0.0)
-        if reply.status in {404, 405, 501}:
+        reply = self._patiently("GET", path, None, digest_of({"path": path}), 0.0, may_refuse=True)
+        if reply.status >= 400 and reply.status not in {401, 402, 403}:
             return None
         self._refuse_failure(reply, path)
         return self._blotted(reply.value)
@@ -148,6 +150,8 @@ class Asking:
         """
         reply = self._once(method, path, body, digest, most)
         for attempt in range(self.spec.retries):
+            if may_refuse and reply.status == 500 and attempt >= FEW:
+                break
             if not _may_pass(reply):
                 break
             self._sleep(self._wait(reply, attempt, digest))
