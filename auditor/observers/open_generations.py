@@ -126,6 +126,10 @@ class OpenGenerationsObserver:
             Column(name="generated", type="string", unit="none", meaning="What the model said.", restricted=True),
         )
 
+    def asks(self, need: Need) -> tuple[str, ...]:  # noqa: ARG002  (the protocol's argument)
+        """Return what the model must be able to do: what it said is scored, too."""
+        return ("samples-tokens", "scores-given-tokens")
+
     def items(self, need: Need, facts: Facts) -> int:
         """Return the number of generations."""
         asked = Parameters.from_plain(need.parameters)
