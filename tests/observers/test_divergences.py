@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from opened import check_columns, opened, rows, shards
 from test_open_generations import brute_runs
+from tiny_models import SENTENCES, save
+from tiny_models import opened as opened_folder
 
 from auditor.contract.protocol import Part
 from auditor.core.evidence import Need
@@ -244,3 +246,36 @@ def test_without_controls_nothing_is_compared():
     one.facts.subject.__dict__["controls"] = None
     with pytest.raises(UnsupportedError, match="no controls"):
         OBSERVER.items(need(), one.facts)
+
+
+@pytest.fixture(scope="module")
+def stuck(tmp_path_factory):
+    """A GPT-2 whose next token is the last one: nothing but its embeddings is left, which are each their own nearest."""
+    from safetensors.torch import load_file, save_file
+
+    folder = save(tmp_path_factory.mktemp("stuck") / "model", "gpt2")
+    weights = load_file(folder / "model.safetensors")
+    for name, values in weights.items():
+        if name.endswith("c_proj.weight") or "wpe" in name:
+            values.zero_()
+        elif "wte" in name:
+            values.mul_(80.0)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return opened_folder(folder)
+
+
+def test_a_network_that_never_stops_repeating_is_seen_as_that(stuck):
+    sides = [[DataRecord(f"{side}{n}", text, f"{side}{n}") for n, text in enumerate(SENTENCES)] for side in "mc"]
+    found = rows(OBSERVER, need(prompts=16, repeats=20, tokens=60), opened(stuck, *sides))
+    assert len({row["token_id"] for row in found}) == 16
+    assert all(stuck.decode([row["token_id"]]) == row["token"] for row in found)
+    assert {(row["tokens"], row["repeats"], row["tail"], row["rest"]) for row in found} == {(60, 60, 0, "")}
+
+
+def test_a_network_is_asked_in_its_own_tokens(stuck):
+    drawn = repeatable_tokens(stuck, 1000, 30, 2)
+    assert 20 < len(drawn) < stuck.vocabulary
+    for token in drawn:
+        text = stuck.decode([token] * 30)
+        assert stuck.encode([text])[0].tolist() == [token] * 30
+        assert stuck.decode([token]).strip().isalpha()
