@@ -14,7 +14,7 @@ from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.errors import UnsupportedError
-from auditor.statistics.shortest_prompt import Budget, ShortestPrompt, shortest_prompt
+from auditor.statistics.shortest_prompt import STRIDE, Budget, ShortestPrompt, shortest_prompt
 from auditor.subjects.capability import OpenModel, PromptSearchModel
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ MOST = 100
 """Records on each side, at most: one costs thousands of passes."""
 DICTIONARY = 32 * 1024
 """Bytes of text that the static compressor may know: as far as deflate looks back."""
-LENGTHS = 4
-"""Prompt lengths at which a search fails, for the plan: 5, 10, 15, ... up to one below the target."""
 GRADIENT = 3
 """Passes that a gradient costs, about."""
 _COLUMNS = (
@@ -122,7 +120,8 @@ class PromptSearchObserver:
     def tokens(self, need: Need, facts: Facts) -> int:
         """Return about how many tokens pass the model if nothing is found and no length is given up early."""
         asked = Parameters.from_plain(need.parameters)
-        each = LENGTHS * asked.steps * (asked.candidates + GRADIENT)
+        lengths = -(-(asked.suffix - 1) // STRIDE)  # 5, 10, 15, ... up to one token below the target
+        each = lengths * asked.steps * (asked.candidates + GRADIENT)
         return self.items(need, facts) * each * (asked.suffix + asked.suffix // 2)
 
     def observe(self, need: Need, opened: OpenedSubject, part: Part) -> Shard:

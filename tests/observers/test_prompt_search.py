@@ -46,6 +46,10 @@ def test_it_meets_the_protocol_and_writes_what_it_declares(model: CausalLM) -> N
     assert OBSERVER.items(need(names=["m2"]), subject.facts) == 2
     assert [len(OBSERVER.join([need(), need(), need(steps=5)])), OBSERVER.covers(need(), need())] == [2, True]
     assert OBSERVER.tokens(need(steps=8), subject.facts) == 2 * OBSERVER.tokens(need(), subject.facts)
+    # Pieces of 8 tokens are searched for at 5 and 7, of 20 at 5, 10, 15 and 19: twice the lengths, 2.5 times the tokens.
+    assert OBSERVER.tokens(need(suffix=20), subject.facts) == 5 * OBSERVER.tokens(need(), subject.facts)
+    searched = sum(row["asked"] for row in rows(OBSERVER, need(), subject))
+    assert searched * 12 <= OBSERVER.tokens(need(), subject.facts)
 
 
 def test_members_come_out_of_the_memorizer_and_controls_do_not() -> None:
