@@ -246,25 +246,9 @@ def near_verbatim_blocks(
         for match in matcher.get_matching_blocks()
         if match.size
     ]
-    return joined_blocks(blocks, passes)
-
-
-def joined_blocks(
-    blocks: Sequence[Block], passes: Sequence[tuple[int, int, int]] = (FIRST_PASS, SECOND_PASS)
-) -> list[Block]:
-    """The result lists longer passages: neighbours with a small gap joined, short ones dropped, once for each pass.
-
-    Args:
-        blocks: Passages in order, disjoint in both texts.
-        passes: As for :func:`near_verbatim_blocks`.
-
-    Returns:
-        Blocks in order, disjoint in both texts.
-    """
-    found = list(blocks)
     for gap, shift, fewest in passes:
         joined: list[Block] = []
-        for block in found:
+        for block in blocks:
             before = joined[-1] if joined else None
             if before is not None:
                 left_out, added = block.start - before.stop, block.said_start - before.said_stop
@@ -274,5 +258,5 @@ def joined_blocks(
                     )
                     continue
             joined.append(block)
-        found = [block for block in joined if block.matched >= fewest]
-    return found
+        blocks = [block for block in joined if block.matched >= fewest]
+    return blocks

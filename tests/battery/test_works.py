@@ -406,6 +406,16 @@ def test_control_subjects_are_held_to_what_they_can_recall():
     assert TEST.measure(asked, evidence, instrument).estimate.value == 1.0
 
 
+def test_what_is_asked_of_control_subjects_is_bounded():
+    from dataclasses import replace
+
+    facts = replace(measuring().facts, instrument=True)
+    for asked, given in ((None, 100), (5000, 100), (60, 60)):
+        needs = TEST.needs(TEST.parameters(works=asked), facts)
+        assert needs["members"].parameters["works"] == needs["controls"].parameters["works"] == given
+    assert TEST.needs(TEST.parameters(works=None), measuring().facts)["members"].parameters["works"] is None
+
+
 def test_copies_and_sources_have_rows_of_their_own():
     members = [
         work([0.9] * 4, "a", copies=8, source="x"),

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 RECALLED = 0.5
 """Probability of one token, least, that counts as recall on a control subject: the memorizer's is fixed, whatever a policy asks."""
+MOST_CONTROL_WORKS = 100
+"""Of a control subject: enough to see whether the test works, however many works the audited subject has."""
 MOST_NAMED = 5
 
 
@@ -109,6 +111,8 @@ class Works:
             raise UnsupportedError(msg, hint="Ask for a shorter prefix and suffix.")
         names = ("works", "prefix", "suffix", "stride", "max_tokens", "separator", "top_k", "temperature")
         asked = {name: getattr(parameters, name) for name in names}
+        if facts.instrument:
+            asked["works"] = min(parameters.works or MOST_CONTROL_WORKS, MOST_CONTROL_WORKS)
         found = {}
         for side, identity in (("members", facts.subject.members), ("controls", facts.subject.controls)):
             if identity is not None:
