@@ -35,7 +35,7 @@ def bits(weights: Any) -> list[bytes]:
 
 
 def states() -> tuple[Any, ...]:
-    drawn = np.random.get_state()
+    drawn = np.random.get_state()  # noqa: NPY002  (what training draws from)
     return torch.get_rng_state().numpy().tobytes(), random.getstate(), drawn[1].tobytes(), drawn[2]
 
 
@@ -77,7 +77,8 @@ def test_exposure_rises_where_canaries_were_planted_and_nowhere_else(done: Done)
     exposure = [next(row for row in look["tests"] if row["test"] == "language/exposure") for look in looks]
     assert exposure[0]["p_value"] > 0.05
     assert exposure[-1]["p_value"] < 0.001
-    assert exposure[-1]["estimate"]["value"] > 4 > 2 > exposure[-1]["control"]["value"]
+    assert exposure[-1]["estimate"]["value"] > 4
+    assert exposure[-1]["control"]["value"] < 2
     assert exposure[-1]["excess"]["low"] > 0
     assert all(row["control"]["low"] < 1.6 for row in exposure)
     members, controls = ([look["losses"][side]["value"] for look in looks] for side in ("members", "controls"))
@@ -206,7 +207,7 @@ def test_a_frozen_part_stays_in_its_own_mode_and_buffers_come_back() -> None:
         assert not any(module.training for module in model.modules())
         assert not torch.is_grad_enabled()
         model.transformer.h[0].attn.table = torch.zeros(3)
-        torch.rand(3), np.random.rand(), random.random()
+        torch.rand(3), np.random.rand(), random.random()  # noqa: NPY002
         raise ZeroDivisionError
     assert [module.training for module in model.modules()] == before
     assert model.transformer.h[0].attn.table is kept
