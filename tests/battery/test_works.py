@@ -410,9 +410,9 @@ def test_what_is_asked_of_control_subjects_is_bounded():
     from dataclasses import replace
 
     facts = replace(measuring().facts, instrument=True)
-    for asked, given in ((None, 100), (5000, 100), (60, 60)):
+    for asked, read in ((None, 100), (5000, 100), (60, 60)):
         needs = TEST.needs(TEST.parameters(works=asked), facts)
-        assert needs["members"].parameters["works"] == needs["controls"].parameters["works"] == given
+        assert needs["members"].parameters["works"] == needs["controls"].parameters["works"] == read
     assert TEST.needs(TEST.parameters(works=None), measuring().facts)["members"].parameters["works"] is None
 
 
