@@ -64,19 +64,14 @@ class CompletionEndpointAdapter:
         Raises:
             SubjectError: The subject file does not fit, or the server cannot be used.
         """
-        found = self._find(spec, base)
+        papers = _papers(spec, self._find(spec, base))
         endpoint = _endpoint(spec)
-        declared = {
-            "address": check_address(spec.path, allow_http=endpoint.allow_http),
-            "api": found.way.api,
-            "instruction": (endpoint.instruction or INSTRUCTION) if found.way.api == "chat" else None,
-            "marks": found.asking.seen,
-            "model": endpoint.model,
-            "prompt": found.way.prompt,
-        }
         folder = _tokenizer_folder(endpoint, base)
         files = [] if folder is None else [artifact(path, folder.parent) for path in _tokenizer_files(folder)]
-        made = [_named("endpoint/declared.json", declared), _named("endpoint/models.json", found.told)]
+        made = [
+            Artifact(path=f"endpoint/{name}", bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+            for name, content in papers.items()
+        ]
         return tuple(sorted([*made, *files], key=lambda item: item.path))
 
     def describe(self, spec: ModelSpec, base: Path) -> tuple[int, int]:
@@ -95,7 +90,7 @@ class CompletionEndpointAdapter:
     def open(self, spec: ModelSpec, base: Path) -> EndpointModel:
         """Return the model, to be asked as the first questions showed."""
         found = self._known(spec, base)
-        return EndpointModel(found.asking, found.way, found.units, _context(spec, found))
+        return EndpointModel(found.asking, found.way, found.units, _context(spec, found), _papers(spec, found))
 
     def _known(self, spec: ModelSpec, base: Path) -> _Found:
         found = self._found.get(_key(spec, base))
@@ -116,6 +111,9 @@ class CompletionEndpointAdapter:
         try:
             transport = HttpTransport(address, secret, endpoint.timeout_s, endpoint.concurrency)
             asking = Asking(endpoint, transport, secret)
+            earlier = self._found.pop(_key(spec, base), None)
+            if earlier is not None:
+                asking.exchanges.take_over(earlier.asking.exchanges)
             told = _told(asking.get(_MODELS), endpoint.model)
             way = find_way(asking, units)
         except SubjectError:
@@ -156,13 +154,22 @@ def _told(value: Any, model: str) -> dict[str, Any]:  # noqa: ANN401
     return {name: own[name] for name in _TOLD if name in own}
 
 
-def _named(name: str, value: dict[str, Any]) -> Artifact:
+def _papers(spec: ModelSpec, found: _Found) -> dict[str, bytes]:
+    """Return what names the model instead of weights, by file name: they stand in the bundle as they are digested."""
+    endpoint = _endpoint(spec)
+    declared = {
+        "address": check_address(spec.path, allow_http=endpoint.allow_http),
+        "api": found.way.api,
+        "instruction": (endpoint.instruction or INSTRUCTION) if found.way.api == "chat" else None,
+        "marks": found.asking.seen,
+        "model": endpoint.model,
+        "prompt": found.way.prompt,
+    }
     try:
-        content = canonical_bytes(value)
+        return {"declared.json": canonical_bytes(declared), "models.json": canonical_bytes(found.told)}
     except ValueError as error:  # numbers that not every reader holds
         msg = f"what the server says of the model cannot be written down ({type(error).__name__})"
         raise SubjectError(msg, hint="Does the server speak the OpenAI interface?") from error
-    return Artifact(path=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def _tokenizer_folder(endpoint: EndpointSpec, base: Path) -> Path | None:

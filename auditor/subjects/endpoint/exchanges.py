@@ -79,6 +79,14 @@ class Exchanges:
                 raise storage_error(folder, error) from error
             self._pending, self._pending_log = {}, []
 
+    def take_over(self, earlier: Exchanges) -> None:
+        """Count and log what was tried before, too, where that was not written anywhere."""
+        with earlier._lock, self._lock:
+            if earlier._folder is None:
+                self._pending_log[:0] = earlier._pending_log
+                self.calls += earlier.calls
+                self.cost += earlier.cost
+
     def answer(self, digest: str) -> Any:  # noqa: ANN401  (any JSON value)
         """Return what was answered to a request, None if it was not asked yet."""
         with self._lock:

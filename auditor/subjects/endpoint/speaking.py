@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from auditor.errors import EndpointError, UnsupportedError
+from auditor.evidence.shards import write_file
 from auditor.subjects.capability import TIE_GAP, SampleRequest, ScoreRequest, TokenScores
 from auditor.subjects.endpoint.answers import Echo, Said, read_completion, read_echo, read_message
 from auditor.subjects.endpoint.ways import (
@@ -24,7 +25,7 @@ from auditor.subjects.endpoint.ways import (
 from auditor.subjects.sampling import check_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -53,13 +54,17 @@ class EndpointModel:
         way: How it can be asked.
         units: What texts are cut into.
         context: Longest sequence the model takes, tokens.
+        papers: What names the model instead of its weights, by file name; written beside the exchanges.
     """
 
-    def __init__(self, asking: Asking, way: Way, units: Units, context: int) -> None:
+    def __init__(
+        self, asking: Asking, way: Way, units: Units, context: int, papers: Mapping[str, bytes] | None = None
+    ) -> None:
         """Ask nothing yet."""
         self._asking = asking
         self._way = way
         self._units = units
+        self._papers = dict(papers or {})
         self.vocabulary = units.vocabulary
         self.begin = units.begin
         self.context = context // units.per_unit
@@ -67,6 +72,8 @@ class EndpointModel:
     def record_in(self, folder: Path) -> None:
         """Keep every exchange in a folder from now on, and answer what is recorded there without asking again."""
         self._asking.exchanges.record_in(folder)
+        for name, content in self._papers.items():
+            write_file(folder / name, content)
 
     def settle(self) -> None:
         """Sort what was recorded."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 LARGEST_ANSWER = 32 << 20
 """Bytes of an answer: log-probabilities of some thousand tokens take about one million."""
 _PIECE = 1 << 16
+_KIND = re.compile(r"[a-z]{1,20}/[a-z0-9.+-]{1,40}")
 _VISIBLE = range(0x21, 0x7F)
 
 
@@ -195,7 +197,7 @@ def _parsed(content: bytes, kind: str) -> tuple[Any, str]:
     if kind != "application/json" and not kind.endswith("+json"):
         return (
             None,
-            f"the answer is not JSON but {kind if kind.isascii() and 0 < len(kind) < 60 else 'of no known kind'}",
+            f"the answer is not JSON but {kind if _KIND.fullmatch(kind) else 'of no known kind'}",
         )
     try:
         value = parse_json(content)
