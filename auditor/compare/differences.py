@@ -74,7 +74,7 @@ def _of_test(name: str, first: Source, second: Source, level: float) -> list[Dif
         return [_none(name, shown[0], shown[1], why)]
     if apart := _not_alike(name, first, second):
         return [_none(name, _shown(one), _shown(other), apart)]
-    if _same_evidence(first, second, name) and one == other:
+    if _same_evidence(first, second, name) and _numbers(one) == _numbers(other):
         return [_identical(name, one)]
     paired, why = _paired(name, first, second, level)
     return paired or [_unpaired(name, one, other, why)]
@@ -133,6 +133,11 @@ def parameters_apart(one: PlannedTest, other: PlannedTest) -> set[str]:
 
 def _same_evidence(first: Source, second: Source, name: str) -> bool:
     return first.tests[name].observations == second.tests[name].observations
+
+
+def _numbers(found: Measurement) -> tuple[object, ...]:
+    """Return what two measurements of one thing have in common, however much of it each shows."""
+    return found.statistic, found.estimate, found.control, found.excess, found.p_value
 
 
 def _identical(name: str, measured: Measurement) -> Difference:
