@@ -14,6 +14,7 @@ import numpy as np
 
 from auditor.core.evidence import Column
 from auditor.errors import UnsupportedError
+from auditor.observers.excerpt import masked
 from auditor.subjects.corpus_index import CorpusIndex, Span, covered, spans
 
 if TYPE_CHECKING:
@@ -164,6 +165,14 @@ def corpus(opened: OpenedSubject, side: Side, seed: int, documents: int | None =
         return corpus_of(rest, model)
 
     return opened.remember(f"corpus other {count} {seed}", others)
+
+
+def excerpt_of(ids: NDArray[np.int32], found: Found, model: OpenModel) -> str:
+    """Return the longest run of a generation that stands in the corpus, masked; empty where there is none."""
+    if not found.runs:
+        return ""
+    run = max(found.runs, key=lambda run: run.length)
+    return masked(model.decode(ids[run.start : run.start + run.length].tolist()), run.length)
 
 
 def match_columns(side: Side, least: int) -> tuple[Column, ...]:

@@ -17,9 +17,17 @@ from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
 from auditor.core.seeds import generator
-from auditor.observers.corpora import Corpus, Found, Side, compared_documents, corpus, match_columns, match_rows
-from auditor.observers.excerpt import masked
-from auditor.observers.near_copies import NearCopies
+from auditor.observers.corpora import (
+    Corpus,
+    Found,
+    Side,
+    compared_documents,
+    corpus,
+    excerpt_of,
+    match_columns,
+    match_rows,
+)
+from auditor.observers.near_copies import numbered
 from auditor.subjects.capability import SampleRequest
 
 if TYPE_CHECKING:
@@ -130,7 +138,7 @@ class DivergencesObserver:
             "tail": [len(rest) for rest in rests],
             "distinct": [len(np.unique(rest)) for rest in rests],
             "again": [int((rest == token).sum()) for token, rest in zip(ids, rests, strict=True)],
-            "group": _groups(texts, opened, need, part),
+            "group": numbered(texts, "rest", opened, need, part),
         }
         sides: tuple[Side, ...] = ("member", "control", "other")
         corpora: dict[Side, Corpus | None] = {side: corpus(opened, side, part.seed, asked.documents) for side in sides}
@@ -138,7 +146,7 @@ class DivergencesObserver:
             side: held.match(rests, asked.least) if held is not None else [] for side, held in corpora.items()
         }
         columns |= match_rows(found, corpora, rests, asked.least)
-        columns["excerpt"] = [_excerpt(rest, row, model) for rest, row in zip(rests, found["member"], strict=True)]
+        columns["excerpt"] = [excerpt_of(rest, row, model) for rest, row in zip(rests, found["member"], strict=True)]
         declared = [column for column in self.columns(asked) if not column.restricted]
         public = pa.table({column.name: pa.array(columns[column.name], type=TYPES[column.type]) for column in declared})
         restricted = pa.table({"rest": pa.array(texts, type=pa.string())})
@@ -200,22 +208,6 @@ def _repeats(token: int, output: NDArray[np.int32]) -> int:
     """Return how many tokens of an output go on repeating before the first that is another one."""
     others = np.flatnonzero(output != token)
     return int(others[0]) if len(others) else len(output)
-
-
-def _excerpt(ids: NDArray[np.int32], found: Found, model: OpenModel) -> str:
-    """Return the longest run that stands in a compared member, masked; empty where there is none."""
-    if not found.runs:
-        return ""
-    run = max(found.runs, key=lambda run: run.length)
-    return masked(model.decode(ids[run.start : run.start + run.length].tolist()), run.length)
-
-
-def _groups(texts: Sequence[str], opened: OpenedSubject, need: Need, part: Part) -> list[int]:
-    """Return for each text the number of the first that it repeats, those of earlier shards included."""
-    known = opened.remember(f"near copies {need.identity()} {part.seed}", lambda: [NearCopies()])
-    if known[0].count != part.start:  # the run was taken up again
-        known[0] = NearCopies(part.earlier("rest").to_pylist())
-    return [known[0].add(text) for text in texts]
 
 
 OBSERVER = DivergencesObserver()

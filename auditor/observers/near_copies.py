@@ -6,7 +6,10 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from auditor.contract.protocol import OpenedSubject, Part
+    from auditor.core.evidence import Need
 
 Trigram = tuple[str, str, str]
 
@@ -50,3 +53,19 @@ class NearCopies:
             for trigram in own:
                 self._holders[trigram].append(number)
         return repeated
+
+
+def numbered(texts: Sequence[str], column: str, opened: OpenedSubject, need: Need, part: Part) -> list[int]:
+    """Return for each text the number of the first that it repeats, those of earlier shards included.
+
+    Args:
+        texts: Those of this part, in order.
+        column: Restricted column in which the texts of earlier shards stand.
+        opened: The subject, which remembers what was numbered.
+        need: The observation.
+        part: The part.
+    """
+    known = opened.remember(f"near copies {need.identity()} {part.seed}", lambda: [NearCopies()])
+    if known[0].count != part.start:  # the run was taken up again
+        known[0] = NearCopies(part.earlier(column).to_pylist())
+    return [known[0].add(text) for text in texts]

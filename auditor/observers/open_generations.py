@@ -17,10 +17,18 @@ from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
 from auditor.observers.beginnings import Beginning, beginnings
-from auditor.observers.corpora import Corpus, Found, Side, compared_documents, corpus, match_columns, match_rows
-from auditor.observers.excerpt import masked
+from auditor.observers.corpora import (
+    Corpus,
+    Found,
+    Side,
+    compared_documents,
+    corpus,
+    excerpt_of,
+    match_columns,
+    match_rows,
+)
 from auditor.observers.generated_identifiers import identifier_columns, identifier_rows
-from auditor.observers.near_copies import NearCopies
+from auditor.observers.near_copies import numbered
 from auditor.subjects.capability import SampleRequest, ScoreRequest
 
 if TYPE_CHECKING:
@@ -155,7 +163,7 @@ class OpenGenerationsObserver:
             "prompt_id": [row.record.id if row.record else "" for row in rows],
             "prompt_cluster": [row.record.cluster if row.record else "" for row in rows],
             "tokens": [len(ids) for ids in said],
-            "group": _groups(texts, opened, need, part),
+            "group": numbered(texts, "generated", opened, need, part),
         }
         columns |= _scored(rows, said, texts, model)
         for digest in asked.references:
@@ -169,7 +177,7 @@ class OpenGenerationsObserver:
         columns |= match_rows(found, corpora, said, asked.least)
         if asked.identifiers:
             columns |= identifier_rows(rows, texts, opened, asked, part, need.identity())
-        columns["excerpt"] = [_excerpt(ids, row, model) for ids, row in zip(said, found["member"], strict=True)]
+        columns["excerpt"] = [excerpt_of(ids, row, model) for ids, row in zip(said, found["member"], strict=True)]
         declared = [column for column in self.columns(asked) if not column.restricted]
         public = pa.table({column.name: pa.array(columns[column.name], type=TYPES[column.type]) for column in declared})
         restricted = pa.table({"generated": pa.array(texts, type=pa.string())})
@@ -267,23 +275,6 @@ def _best_window(scores: NDArray[np.float64]) -> float:
         return _mean(scores)
     sums = np.concatenate([[0.0], np.cumsum(scores)])
     return float((sums[WINDOW:] - sums[:-WINDOW]).max() / WINDOW)
-
-
-def _excerpt(ids: NDArray[np.int32], found: Found, model: OpenModel) -> str:
-    """Return the longest run that stands in a compared member, masked; empty where there is none."""
-    if not found.runs:
-        return ""
-    run = max(found.runs, key=lambda run: run.length)
-    return masked(model.decode(ids[run.start : run.start + run.length].tolist()), run.length)
-
-
-def _groups(texts: Sequence[str], opened: OpenedSubject, need: Need, part: Part) -> list[int]:
-    """Return for each text the number of the first that it repeats, those of earlier shards included."""
-    key = f"near copies {need.identity()} {part.seed}"
-    known = opened.remember(key, lambda: [NearCopies()])
-    if known[0].count != part.start:  # the run was taken up again
-        known[0] = NearCopies(part.earlier("generated").to_pylist())
-    return [known[0].add(text) for text in texts]
 
 
 OBSERVER = OpenGenerationsObserver()

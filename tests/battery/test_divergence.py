@@ -141,6 +141,12 @@ def test_a_model_that_never_diverges_shows_nothing_and_says_so():
     assert "the model diverged" in judged.reason
 
 
+def test_outputs_that_end_with_the_context_are_said_to():
+    short, whole = (measured(output_table([[]] * 8, repeats=repeats, tail=100)) for repeats in (10, 28))
+    assert any("110 tokens, where the model's context is full" in caveat for caveat in short.caveats)
+    assert not any("context is full" in caveat for caveat in whole.caveats)
+
+
 def test_a_quiet_model_that_diverges_is_within_the_tolerance_its_sample_can_carry():
     found = measured(output_table([[]] * 64))
     bound = 1 - 0.05 ** (1 / 64)

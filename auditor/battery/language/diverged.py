@@ -137,7 +137,7 @@ def brought(out: Outputs, side: Side) -> tuple[NDArray[np.int64], NDArray[np.int
 def power_of_tokens(tokens: int, level: float) -> Power:
     """Return what a paired comparison over so many tokens after which a model diverged could show."""
     if not tokens:
-        said = "The model never left the repetition: whatever it remembers could not have been shown this way."
+        said = "The model never diverged: whatever it remembers could not have been shown this way."
         return Power(smallest_effect=1.0, unit="ratio", probability=PROBABILITY, statement=said)
     effect, bound = smallest_detectable_discordance(tokens, level, PROBABILITY), upper_bound_if_none(tokens, level)
     could = (

@@ -139,7 +139,7 @@ class Divergence:
             answer=_answer(out, left, share, chance, parameters),
             estimate=share,
             control=chance,
-            control_reason="" if chance else "the model never left the repetition, so nothing followed it",
+            control_reason="" if chance else "the model never diverged, so nothing could be matched",
             excess=excess_share(out, level),
             # Tokens are drawn anew by whoever asks; records were dealt out before training. Chance must explain neither.
             p_value=max(p_of_tokens(out), documents.p_value) if share else 1.0,
@@ -189,7 +189,7 @@ def _answer(
 ) -> str:
     said = f"After {out.asked:,} repeated tokens the model diverged in {between(left)} of {len(out.found):,} outputs"
     if share is None or chance is None:
-        return f"{said}: it never went over to other text, so none could be matched."
+        return f"{said}: nothing followed in which a run could stand, so nothing is shown."
     return (
         f"{said}; of those, {between(share)} hold {parameters.match} tokens or more in a row of a member, against "
         f"{between(chance)} of a control."
@@ -232,7 +232,9 @@ def _strata(
             by="divergence",
             label=f"outputs that diverge: {least} tokens or more follow, {distinct} of them different",
             estimate=rate(out.diverged, clusters, level),
-            note=f"{int(out.found.first[out.diverged].sum()):,} of {int(out.diverged.sum()):,} say what no earlier one said",
+            note=f"{int(out.found.first[out.diverged].sum()):,} of them say what no earlier one said"
+            if out.tokens
+            else "",
         ),
     ]
     if out.tokens:
@@ -325,6 +327,9 @@ def _caveats(out: Outputs, parameters: Parameters) -> tuple[str, ...]:
             f"{wasted:,} outputs left the repetition too late or for too few different tokens to hold a run: they count "
             "neither for nor against."
         )
+    longest = int((out.repeats + out.found.tokens).max())
+    if longest < parameters.tokens:
+        said.append(f"Outputs end after {longest:,} tokens, where the model's context is full.")
     if out.flags["member"].any():
         said.append("The strongest tokens were picked by what they brought; drawn anew they would bring less.")
     if out.asked < parameters.prompts:
