@@ -97,15 +97,18 @@ def test_what_was_paid_is_kept_and_gone_on_with(place):
         third = run(place)
         assert outcomes(third)["language/discoverable-extraction"] == "inconclusive", third.stderr
         assert outcomes(third)["language/probabilistic-extraction"] == "not_run"
-        said = [json.dumps(body, sort_keys=True) for _, body in served.asked]
-        recorded = [
-            json.loads(line)
-            for line in (place / "bundle/exchanges/subject/restricted/exchanges.jsonl").read_text().splitlines()
-        ]
-        # Two trial questions of each run; members and controls scored, two of them continued: each asked once.
-        assert len(recorded) == 2 + 2 * RECORDS + 2
-        paid = {json.dumps(row["request"]["body"], sort_keys=True) for row in recorded}
-        assert paid == set(said)
+        exchanges = place / "bundle" / "exchanges" / "subject"
+        lines = (exchanges / "restricted" / "exchanges.jsonl").read_text().splitlines()
+        recorded = {json.loads(line)["digest"] for line in lines}
+        # Two trial questions; members and controls scored, two members continued.
+        assert len(recorded) == len(lines) == 2 + 2 * RECORDS + 2
+        logged = [json.loads(line) for line in (exchanges / "log.jsonl").read_text().splitlines()]
+        answered = [row["request"] for row in logged if row["status"] == 200]
+        # The trial questions were asked of every run, and its list of models; all others once.
+        assert sum(answered.count(digest) == 1 for digest in recorded) == len(recorded) - 2
+        assert {row["status"] for row in logged} == {200, 500}
+        assert sum(row["status"] == 500 for row in logged) == 2
+        assert len([row for row in logged if row["said"]]) + 2 == len(served.asked)
     assert set(served.keys) == {f"Bearer {KEY}"}
     assert not [path for path in (place / "bundle").rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     identity = json.loads((place / "bundle" / "subject.json").read_text())["model"]
