@@ -27,6 +27,7 @@ from auditor.pipeline import Audited, Occasion, audit, now, prepare
 from auditor.policy.load import load_policy
 from auditor.subjects.adapters.language_model import CausalLM
 from auditor.subjects.adapters.opening import quietly
+from auditor.subjects.adapters.peft_folder import refuse_kind, refuse_other_base
 from auditor.subjects.adapters.weights import context_in, model_files
 from auditor.subjects.loading import LoadedSpec, read_subject
 
@@ -210,6 +211,9 @@ class AuditCallback(TrainerCallback):  # type: ignore[misc]
             raise SubjectError(msg, hint="Name a new folder as model.path (or model.peft) of the subject file.")
         if adapted:
             model_files(base / spec.path)
+            for config in self._model.peft_config.values():
+                refuse_kind(config.to_dict(), target)
+                refuse_other_base(config.to_dict(), target, spec, base)
 
     def _live(self) -> Live:
         model = self._model

@@ -289,6 +289,27 @@ def test_a_subject_of_another_kind_than_what_is_trained(small: Run, tmp_path: Pa
         begin(small, AuditCallback(subject, out=tmp_path / "a", **small.signing()))
 
 
+def test_an_adapter_on_another_base_than_the_subject_names(small: Run, tmp_path: Path) -> None:
+    import peft
+
+    save(small.folder / "other", "gpt2")
+    subject = small.folder / "elsewhere.yaml"
+    subject.write_text(small.subject.read_text().replace("path: ./trained", "path: ./other, peft: ./lora"))
+    for options, says in (
+        ({}, "made for 'someone/base'"),
+        ({"init_lora_weights": "olora"}, "changes the base's weights"),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            config = peft.LoraConfig(
+                r=4, task_type="CAUSAL_LM", target_modules=["c_attn"], fan_in_fan_out=True, **options
+            )
+            model = peft.get_peft_model(small_model(), config)
+        model.peft_config["default"].base_model_name_or_path = "someone/base"
+        with pytest.raises(SubjectError, match=says):
+            begin(small, AuditCallback(subject, out=tmp_path / "a", **small.signing()), model=model)
+
+
 def test_other_processes_do_nothing(small: Run, tmp_path: Path) -> None:
     callback = quick(small, tmp_path / "out")
 

@@ -105,6 +105,7 @@ def test_whatever_the_base_is_asked_the_adapter_is_off_and_on_again_after(place:
         "sample": lambda m: np.concatenate(m.sample(prefixes, [3, 4], SampleRequest(tokens=12))),
         "score_completions": lambda m: m.score_completions(prefixes[0], rest),
         "next_logprob": lambda m: m.next_logprob(prefixes[0], rest, np.arange(9, dtype=np.int32)),
+        "other_tokens": lambda m: m.other_tokens(prefixes, 3)[0],
         "encode": lambda m: m.encode(["the ferry"])[0],
         "decode": lambda m: np.array([m.decode([60, 61])]),
         "rank_swaps": lambda m: m.rank_swaps(prefixes[1], rest[0]),

@@ -10,7 +10,7 @@ from auditor.evidence.digests import artifacts, joint_digest
 from auditor.subjects.adapters.weights import PICKLES, read_config, tensor_headers, weight_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from auditor.core.subject import ModelSpec
 
@@ -41,13 +41,13 @@ def adapter_files(folder: Path, spec: ModelSpec, base: Path) -> list[Path]:
         msg = f"{folder}: there is no adapter ({CONFIG})"
         raise SubjectError(msg, hint="Give the folder that model.save_pretrained(folder) of peft wrote as model.peft.")
     config = read_config(folder, CONFIG)
-    _refuse_kind(config, folder)
+    refuse_kind(config, folder)
     if not (folder / WEIGHTS).is_file():
         raise _missing(folder)
     if not tensor_headers([folder / WEIGHTS]):
         msg = f"{folder / WEIGHTS}: holds no weights"
         raise SubjectError(msg, hint="Save the adapter again with model.save_pretrained(folder).")
-    _refuse_other_base(config, folder, spec, base)
+    refuse_other_base(config, folder, spec, base)
     return [folder / CONFIG, folder / WEIGHTS]
 
 
@@ -64,7 +64,12 @@ def _missing(folder: Path) -> SubjectError:
     return SubjectError(msg, hint="Save the adapter with model.save_pretrained(folder).")
 
 
-def _refuse_kind(config: dict[str, Any], folder: Path) -> None:
+def refuse_kind(config: Mapping[str, Any], folder: Path) -> None:
+    """Refuse an adapter that could not be switched off, or whose configuration would make the library do something else.
+
+    Raises:
+        SubjectError: It is of such a kind.
+    """
     path, kind = folder / CONFIG, config.get("peft_type")
     merge = "Merge it into its base model: merge_and_unload(), then save_pretrained(), and audit that folder."
     if kind not in KINDS:
@@ -86,8 +91,12 @@ def _refuse_kind(config: dict[str, Any], folder: Path) -> None:
         raise SubjectError(msg, hint=hint)
 
 
-def _refuse_other_base(config: dict[str, Any], folder: Path, spec: ModelSpec, base: Path) -> None:
-    """Refuse an adapter that was made for a model of another name: two models of one shape would fit it alike."""
+def refuse_other_base(config: Mapping[str, Any], folder: Path, spec: ModelSpec, base: Path) -> None:
+    """Refuse an adapter that was made for a model of another name: two models of one shape would fit it alike.
+
+    Raises:
+        SubjectError: Neither the names nor the weights say that the base is the one it was made for.
+    """
     declared = config.get("base_model_name_or_path")
     if not isinstance(declared, str) or not declared.strip():
         return  # a model without a name; its shapes are compared when it is opened
