@@ -52,7 +52,14 @@ def write_subject(place, address, **endpoint):
         "model": {
             "adapter": "completion-endpoint",
             "path": address,
-            "endpoint": {"model": NAME, "tokenizer": "./model", "key_env": "LOOPBACK_KEY", "retries": 1, **endpoint},
+            "endpoint": {
+                "model": NAME,
+                "tokenizer": "./model",
+                "key_env": "LOOPBACK_KEY",
+                "retries": 1,
+                "concurrency": 1,
+                **endpoint,
+            },
         },
         "release_context": "public-api",
         "data": {"members": {"path": "train.jsonl", "id": "id"}, "controls": {"path": "heldout.jsonl", "id": "id"}},
