@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _NO_TEST = "there is no test of it here"
 _NOT_ASKED = "not asked for by this policy"
-_REASONS = {Outcome.NOT_RUN: "asked for and not run", Outcome.NOT_APPLICABLE: "declared not applicable"}
+_REASONS: dict[Outcome | None, str] = {Outcome.NOT_RUN: "asked for and not run", Outcome.NOT_APPLICABLE: "declared not applicable"}
 
 
 def attack_class_states(
@@ -62,7 +62,7 @@ def attack_classes_not_tested(
     known = {state.name for state in states}
     untested = [f"{state.name} ({state.not_tested})" for state in states if state.not_tested]
     alone = dict.fromkeys(name for clause in clauses if not clause.classes for name in clause.tests)
-    reasons: dict[Outcome | None, str] = {**_REASONS, None: _NOT_ASKED}
+    reasons = {**_REASONS, None: _NOT_ASKED}
     left_out = [f"{name} ({reasons[outcomes.get(name)]})" for name in alone if outcomes.get(name) in reasons]
     named = [name for clause in clauses for name in clause.attack_classes if name not in known]
     return tuple(dict.fromkeys([*untested, *left_out, *named]))

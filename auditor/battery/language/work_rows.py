@@ -187,13 +187,7 @@ def strata(
     spent = [(side, _costs(side, budget.lifetime)) for side in (members, controls) if side is not None]
     for queries in sorted({1, 10, 100, budget.per_subject, budget.lifetime}):
         affordable = {id(side): _within(side, costs, queries) for side, costs in spent}
-        both(
-            "queries for a work",
-            f"{queries:,}",
-            lambda side, some=affordable: some[id(side)],
-            tokens=True,
-            note=meant.get(queries, ""),
-        )  # type: ignore[misc]
+        both("queries for a work", f"{queries:,}", _looked_up(affordable), tokens=True, note=meant.get(queries, ""))
     control = share(controls.out, controls.windows, level) if controls else None
     copies, sources = (np.array([getattr(work, name) for work in members.works]) for name in ("copies", "source"))
     parts = [("copies", label, chosen) for label, chosen, _ in copies_bins(copies)]
@@ -239,6 +233,10 @@ def _costs(side: Side, lifetime: int) -> list[NDArray[np.float64]]:
     """Return, for each work, the queries that its likeliest passages take, as far as a lifetime's could pay for one."""
     rule = Rule(1.0 / lifetime, side.rule.distinct, side.rule.echo)
     return [work.cheapest(work.extractable(rule)) for work in side.works]
+
+
+def _looked_up(counts: dict[int, NDArray[np.int64]]) -> Callable[[Side], NDArray[np.int64]]:
+    return lambda side: counts[id(side)]
 
 
 def _within(side: Side, costs: Sequence[NDArray[np.float64]], queries: int) -> NDArray[np.int64]:
