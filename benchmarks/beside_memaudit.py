@@ -3,7 +3,7 @@
     pip install memaudit==0.2.0
     python benchmarks/beside_memaudit.py [--quick] [--threads 1]
 
-memaudit makes the canaries (family `structured`) and throws the coins; the shipped sample's model is trained on for three passes
+memaudit makes the canaries (family `structured`) and throws the coins; the shipped sample's model is trained on for six passes
 over some of its texts and the planted canaries. That model is the subject, the sample's the reference of both. Then, in pairs:
 
     membership    each of 300 canaries scored by both models: Min-K%++ on the secret, less that of the reference
@@ -60,7 +60,7 @@ SAMPLE = Path(__file__).parent.parent / "samples" / "notes-lm"
 TARGET = 5.0
 FPR = 0.01
 SEED = 20241217
-PASSES = 3
+PASSES = 6
 PARAMETERS = {"max_tokens": 256, "moments": True}
 FRACTIONS = (0.25, 0.5)
 BEYOND = 4
@@ -125,7 +125,7 @@ class Both:
 
 
 def trained(quick: bool) -> Work:
-    """Return the sample's model after three more passes over texts, cut to 64 tokens, and planted canaries."""
+    """Return the sample's model after six more passes over texts, cut to 64 tokens, and planted canaries."""
     memaudit = importlib.import_module("memaudit")
     tokenizer = AutoTokenizer.from_pretrained(SAMPLE / "model")
     reference = AutoModelForCausalLM.from_pretrained(SAMPLE / "model").eval()
@@ -137,7 +137,7 @@ def trained(quick: bool) -> Work:
     rows, manifest = memaudit.inject([{"text": text} for text in texts], canaries, fmt="text", seed=SEED)
     torch.manual_seed(SEED)
     end = tokenizer.eos_token_id
-    optimizer = torch.optim.AdamW(subject.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(subject.parameters(), lr=2e-3)
     subject.train()
     order = generator(SEED, "order")
     ids = [[end, *tokenizer.encode(row["text"])][:64] for row in rows]
