@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 from auditor.assess.attack_classes import attack_class_states, attack_classes_not_tested
 from auditor.assess.conclusion import conclude, limits, triggers
-from auditor.assess.contradiction import contradiction
+from auditor.assess.contradiction import contradictions
 from auditor.assess.severity import worst
-from auditor.core.assessment import Assessment, ClauseState, Statement, StatementState
+from auditor.core.assessment import Assessment, ClauseState, Contradiction, Statement, StatementState
 from auditor.core.clause import Clause, ClauseKind
 from auditor.core.finding import Finding, Outcome
 from auditor.errors import EXIT_CLEAR, EXIT_SIGNAL, EXIT_UNRESOLVED
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from auditor.assess.contradiction import Parameters
     from auditor.core.clause import AttackClass, Catalogue
     from auditor.core.policy import Policy
     from auditor.core.subject import Subject
@@ -34,6 +35,7 @@ def assess(
     *,
     created: dt.date,
     classes: Sequence[AttackClass] = (),
+    parameters: Mapping[str, Parameters] | None = None,
 ) -> Assessment:
     """Return the assessment of every clause of the policy's catalogues.
 
@@ -45,10 +47,13 @@ def assess(
         subject: What was audited.
         created: The day of the audit, from which its validity counts.
         classes: The attack classes that the clauses speak of.
+        parameters: Parameters of the tests by name, defaults filled in; None: nothing that rests on them is said.
     """
+    said = said_of(catalogues, statements)
+    against = {item.id: contradictions(item, findings, subject, parameters or {}) for item in statements}
     attacks = attack_class_states(catalogues, classes, findings)
     states = tuple(
-        _state(clause, catalogue.id, policy, findings, statements, subject)
+        _state(clause, catalogue.id, policy, findings, said.get(clause.id, ()), against)
         for catalogue in catalogues
         for clause in catalogue.clauses
     )
@@ -73,24 +78,50 @@ def exit_code(findings: Sequence[Finding]) -> int:
     return EXIT_CLEAR
 
 
+def said_of(catalogues: Sequence[Catalogue], statements: Sequence[Statement]) -> dict[str, tuple[Statement, ...]]:
+    """Return the statements that answer each clause of the catalogues, by its id."""
+    known = {clause.id for catalogue in catalogues for clause in catalogue.clauses}
+    found: dict[str, list[Statement]] = {}
+    for statement in statements:
+        for name in dict.fromkeys(statement.clauses):
+            if name in known:
+                found.setdefault(name, []).append(statement)
+    return {name: tuple(own) for name, own in found.items()}
+
+
+def unanswered(clause: Clause, own: Sequence[Statement]) -> tuple[str, ...]:
+    """Return the keys that a clause asks and that none of its statements answers; none where all are in free text."""
+    written = [statement for statement in own if statement.form]
+    if clause.statement is None or not written:
+        return ()
+    answered = {key for statement in written for key in statement.answers}
+    return tuple(key for key in clause.statement.asks if key not in answered)
+
+
+def of_clause(clause: Clause, own: Sequence[Statement], found: Sequence[Contradiction]) -> tuple[Contradiction, ...]:
+    """Return the contradictions that concern a clause: those of the answers it asks, and of words that answer no one clause's question."""
+    asks = set(clause.statement.asks) if clause.statement is not None else set()
+    free = {statement.id for statement in own if not statement.form}
+    return tuple(item for item in found if not item.key or item.key in asks or item.statement in free)
+
+
 def _state(
     clause: Clause,
     catalogue: str,
     policy: Policy,
     findings: Sequence[Finding],
-    statements: Sequence[Statement],
-    subject: Subject,
+    own: Sequence[Statement],
+    against: Mapping[str, tuple[Contradiction, ...]],
 ) -> ClauseState:
     scored = clause.kind is not ClauseKind.INTERPRETIVE
     speaking = [finding for finding in findings if scored and clause.id in finding.evidence_for]
     outcome = worst([finding.outcome for finding in speaking])
     decided = tuple(finding.test for finding in speaking if finding.outcome is outcome)
-    own = [statement for statement in statements if clause.id in statement.clauses]
-    conflict = contradiction(own, findings, subject)
+    conflicts = of_clause(clause, own, [item for statement in own for item in against[statement.id]])
     state: StatementState | None = None
     if clause.statement is not None and (own or clause.id in (policy.statements or ())):
         state = StatementState.SUPPLIED if own else StatementState.MISSING
-    if conflict:  # also where the clause asks no statement: what was said and is not so is never left out
+    if conflicts:  # also where the clause asks no statement: what was said and is not so is never left out
         state = StatementState.CONTRADICTED
     return ClauseState(
         clause=clause,
@@ -100,7 +131,9 @@ def _state(
         tests=tuple(finding.test for finding in speaking),
         statement=state,
         statement_ids=tuple(statement.id for statement in own),
-        contradiction=conflict,
+        unanswered=unanswered(clause, own),
+        contradiction=" ".join(item.words for item in conflicts),
+        contradictions=conflicts,
         rationale=_rationale(clause, speaking, outcome, decided, {_family(entry.test) for entry in policy.tests}),
     )
 

@@ -1,91 +1,211 @@
-"""Computes where a measured or declared fact disagrees with a statement."""
+"""Computes where a measured or declared fact disagrees with a statement.
+
+Nothing contradicts from a finding that is invalid, was not run or does not apply. What stands in the data is a fact wherever it was
+counted and the lower end of its interval is above zero. What the model gives out is held against a claim only as a signal, which is
+corrected over the battery: below that it can be chance, or text that anybody could guess. A lower bound on epsilon refutes a claim at
+its own level, which is printed with it.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from auditor.assess.claims import Claim, Kind, claims
+from auditor.core.assessment import Contradiction
 from auditor.core.finding import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from auditor.core.assessment import Statement
-    from auditor.core.finding import Finding
+    from auditor.core.finding import Estimate, Finding, Measurement
     from auditor.core.subject import Subject
 
-_DEDUPLICATED = re.compile(
-    r"\b(?:was|were|is|are|have been|has been|we|we have)\s+(?:fully\s+|all\s+)?de-?duplicated\b", re.IGNORECASE
-)
-_NO_MEMORY = re.compile(
-    r"\b(?:no|none of the)\s+(?:training\s+)?records?\s+(?:can|could)\s+be\s+extracted\b", re.IGNORECASE
-)
+Parameters = dict[str, Any]
+Fact = tuple[str | None, "Estimate | None", str]
+"""The test that found it, what it found, and a clause of a sentence."""
 
-_UNSURE = re.compile(
-    r"\b(?:not|never|cannot|neither|whether|if|unless|partly|partially|only|should|shall|will|would|may|might|to be)\b|n't\b",
-    re.IGNORECASE,
-)
-"""Words that make a sentence something other than a plain claim: a statement is only contradicted where it plainly claims."""
+_COUNTED = frozenset({Outcome.SIGNAL, Outcome.NO_SIGNAL, Outcome.INCONCLUSIVE})
+"""Outcomes of findings whose numbers mean something."""
+_BEYOND_CHANCE = ("e-mail address", "bank account (IBAN)")
+"""Types of identifiers that a number made up for something else does not meet by chance."""
 
 
-def _claims(text: str, claim: re.Pattern[str]) -> bool:
-    """Return whether a sentence of the text plainly makes the claim."""
-    return any(
-        claim.search(sentence) and not _UNSURE.search(sentence) for sentence in re.split(r"(?<=[.;:!?])\s+|\n\n", text)
+def contradictions(
+    statement: Statement, findings: Sequence[Finding], subject: Subject, parameters: Mapping[str, Parameters]
+) -> tuple[Contradiction, ...]:
+    """Return what disagrees with a statement, each with the finding, its number and its interval.
+
+    Args:
+        statement: The statement.
+        findings: Every finding of the battery.
+        subject: What was audited.
+        parameters: Parameters of the tests by name, defaults filled in.
+    """
+    counted = [item for item in findings if item.outcome in _COUNTED and item.measurement is not None]
+    found = []
+    for claim in claims(statement):
+        facts = list(_FACTS[claim.kind](claim, counted, subject, parameters))
+        said = f"Statement '{statement.id}' says {'that ' * (claim.kind not in _BARE)}{claim.words}"
+        found += [
+            Contradiction(
+                statement=statement.id, key=claim.key, claim=claim.words, test=test, estimate=number, words=f"{said}; {what}."
+            )
+            for test, number, what in facts
+        ]
+    return tuple(found)
+
+
+_BARE = (Kind.DEDUPLICATED,)
+
+
+def _interval(estimate: Estimate) -> str:
+    share = estimate.unit == "ratio"
+    low, high = (f"{end:.2%}" if share else f"{end:.3g} {estimate.unit}" for end in (estimate.low, estimate.high))
+    return f"{100 * estimate.level:g} % interval {low} to {high}"
+
+
+def _number(estimate: Estimate) -> str:
+    value = f"{estimate.value:.2%}" if estimate.unit == "ratio" else f"{estimate.value:.3g} {estimate.unit}"
+    return f"{value} ({_interval(estimate)})"
+
+
+def _measured(findings: Sequence[Finding], statistic: str) -> Iterator[tuple[Finding, Measurement, Estimate]]:
+    for finding in findings:
+        measured = finding.measurement
+        if measured is not None and measured.statistic == statistic and measured.estimate is not None:
+            yield finding, measured, measured.estimate
+
+
+def _duplicates(
+    _claim: Claim, findings: Sequence[Finding], subject: Subject, _parameters: Mapping[str, Parameters]
+) -> Iterator[Fact]:
+    """Yield copies that the members' own file declares, and duplicates that were counted, whatever the controls have."""
+    if subject.members.has_copies:
+        yield from _most_copies(findings)
+    for finding, measured, number in _measured(findings, "excess_duplicates"):
+        if number.low > 0.0:
+            exact = [row.estimate.value for row in measured.strata if row.label == "word for word"]
+            apart = f", {exact[0]:.2%} word for word" if exact else ""
+            yield (
+                finding.test,
+                number,
+                (
+                    f"{finding.test} found that {number.value:.2%} of the members it read have an exact or near duplicate "
+                    f"among them{apart} (at least {number.low:.2%} have one; {_interval(number)})"
+                ),
+            )
+
+
+def _most_copies(findings: Sequence[Finding]) -> Iterator[Fact]:
+    rows = [
+        (_size(row.label), finding, row)
+        for finding in findings
+        if finding.measurement is not None
+        for row in finding.measurement.strata
+        if row.by == "copies" and row.label != "1" and row.estimate.n > 0
+    ]
+    if not rows:
+        return
+    _, finding, row = max(rows, key=lambda item: item[0])  # the first in the battery of those with most copies
+    yield (
+        finding.test,
+        row.estimate,
+        (
+            f"the members' own file declares records that stood in training {row.label} times: {finding.test} read "
+            f"{row.estimate.n:,} of them apart, and finds {_number(row.estimate)}"
+        ),
     )
 
 
-def contradiction(statements: Sequence[Statement], findings: Sequence[Finding], subject: Subject) -> str:
-    """Return what disagrees with one of the statements, in words; empty where nothing does."""
-    found = []
-    for statement in statements:
-        if _claims(statement.text, _DEDUPLICATED):
-            against = [what for what in (_most_copies(findings, subject), _duplicates(findings)) if what]
-            if against:
-                found.append(f"Statement '{statement.id}' says the data was deduplicated; {', and '.join(against)}.")
-        if _claims(statement.text, _NO_MEMORY) and (which := _extracted(findings)):
-            found.append(f"Statement '{statement.id}' says that no record can be extracted; {which}.")
-    return " ".join(found)
+def _size(label: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", label)]
 
 
-def _most_copies(findings: Sequence[Finding], subject: Subject) -> str:
-    if not subject.members.has_copies:
-        return ""
-    labels = {
-        stratum.label
-        for finding in findings
-        if finding.measurement is not None
-        for stratum in finding.measurement.strata
-        if stratum.by == "copies" and stratum.estimate.n > 0
-    }
-    repeated = sorted(labels - {"1"}, key=lambda label: [int(part) for part in re.findall(r"\d+", label)])
-    if not repeated:
-        return ""
-    return f"the members' own file declares records that stood in training {repeated[-1]} times"
-
-
-def _duplicates(findings: Sequence[Finding]) -> str:
-    """Return what was counted in the data itself: duplicates there are a fact, whatever the controls have."""
-    for finding in findings:
-        measured = finding.measurement
-        if measured is None or measured.statistic != "excess_duplicates" or measured.estimate is None:
-            continue
-        if finding.outcome is not Outcome.INVALID and measured.estimate.low > 0.0:
-            exact = [row.estimate.value for row in measured.strata if row.label == "word for word"]
-            apart = f", {exact[0]:.2%} word for word" if exact else ""
-            return (
-                f"{finding.test} found that {measured.estimate.value:.2%} of the members it read have an exact or near "
-                f"duplicate among them{apart} (at least {measured.estimate.low:.2%} have one)"
+def _personal_data(
+    _claim: Claim, findings: Sequence[Finding], _subject: Subject, _parameters: Mapping[str, Parameters]
+) -> Iterator[Fact]:
+    """Yield identifiers counted in the data beyond what chance explains, and persons whose identifiers came out."""
+    for finding, measured, number in _measured(findings, "excess_identifiers"):
+        types = [row for row in measured.strata if row.by == "type"]
+        sure = [row for row in types if row.label in _BEYOND_CHANCE and row.estimate.low > 0.0]
+        if number.low > 0.0 and (sure or not types):
+            kinds = "; ".join(f"{row.label}: {_number(row.estimate)}" for row in sure)
+            yield (
+                finding.test,
+                number,
+                (
+                    f"{finding.test} found structured identifiers in {_number(number)} of the members it read"
+                    f"{f' ({kinds})' if kinds else ''}"
+                ),
             )
-    return ""
+    for finding, _, number in _measured(findings, "excess_persons"):
+        if finding.outcome is Outcome.SIGNAL and number.value > 0.0:
+            yield (
+                finding.test,
+                number,
+                f"{finding.test} found that identifiers of {_number(number)} of the persons in the members come out",
+            )
 
 
-def _extracted(findings: Sequence[Finding]) -> str:
-    for finding in findings:
-        measured = finding.measurement
-        if measured is None or measured.statistic != "excess_rate" or measured.estimate is None:
+def _extracted(
+    _claim: Claim, findings: Sequence[Finding], _subject: Subject, _parameters: Mapping[str, Parameters]
+) -> Iterator[Fact]:
+    """Yield the first test that extracted something."""
+    for finding, _, number in _measured(findings, "excess_rate"):
+        if finding.outcome is Outcome.SIGNAL and number.value > 0.0:
+            yield finding.test, number, f"{finding.test} extracted {_number(number)} of those tested"
+            return
+
+
+def _works(
+    _claim: Claim, findings: Sequence[Finding], _subject: Subject, _parameters: Mapping[str, Parameters]
+) -> Iterator[Fact]:
+    for finding, _, number in _measured(findings, "excess_rate"):
+        if finding.test == "language/works" and finding.outcome is Outcome.SIGNAL and number.value > 0.0:
+            yield finding.test, number, f"{finding.test} found that {_number(number)} of a work comes out on average"
+
+
+def _epsilon(
+    claim: Claim, findings: Sequence[Finding], _subject: Subject, parameters: Mapping[str, Parameters]
+) -> Iterator[Fact]:
+    """Yield lower bounds above the declared epsilon, of a kind that speaks to it.
+
+    A bound for single records refutes privacy for persons, too, and not the other way round. A bound at some delta refutes privacy with
+    that delta or a smaller one. Where the unit or the delta of a test is not known, it refutes nothing.
+    """
+    for finding, measured, number in _measured(findings, "epsilon_lower"):
+        settings = parameters.get(finding.test, {})
+        unit, delta = settings.get("unit"), settings.get("delta")
+        if unit not in {"record", claim.unit} or not isinstance(delta, int | float):
             continue
-        # Below a signal it can be chance, or text that anybody could guess; after a failed control it means nothing.
-        if finding.outcome is Outcome.SIGNAL and measured.estimate.value > 0.0:
-            return f"{finding.test} extracted {measured.estimate.value:.2%} of those tested"
-    return ""
+        held = all(gate.held for gate in measured.gates)
+        if held and claim.delta <= delta and number.low > claim.epsilon:
+            yield (
+                finding.test,
+                number,
+                (
+                    f"{finding.test} finds that epsilon is at least {number.low:.3g} for one {unit} at delta {delta:g} "
+                    f"({_interval(number)})"
+                ),
+            )
+
+
+def _context(
+    claim: Claim, _findings: Sequence[Finding], subject: Subject, _parameters: Mapping[str, Parameters]
+) -> Iterator[Fact]:
+    if claim.context != subject.release_context.value:
+        yield None, None, f"the subject file declares {subject.release_context.value}"
+
+
+_FACTS: dict[
+    Kind, Callable[[Claim, Sequence[Finding], Subject, Mapping[str, Parameters]], Iterator[Fact]]
+] = {
+    Kind.DEDUPLICATED: _duplicates,
+    Kind.NO_PERSONAL_DATA: _personal_data,
+    Kind.NOTHING_EXTRACTED: _extracted,
+    Kind.NO_WORKS: _works,
+    Kind.EPSILON: _epsilon,
+    Kind.CONTEXT: _context,
+}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from auditor.core.clause import Clause
-from auditor.core.finding import Outcome
+from auditor.core.finding import Estimate, Outcome
 from auditor.core.record import Name, Record, Text
+from auditor.core.statement import Answer
 from auditor.core.subject import Artifact
 
 
@@ -15,7 +18,12 @@ class Statement(Record):
 
     id: Text
     clauses: tuple[Text, ...]
-    text: Text
+    form: str = ""
+    """The form it is written on; empty: in free text alone."""
+    answers: dict[str, Answer] = Field(default_factory=dict)
+    """What the keys of the form ask, answered; a key that was left empty is not there."""
+    text: str = ""
+    """In free words; empty where the answers say everything."""
     author: Text
     role: Text
     organisation: str = ""
@@ -33,6 +41,23 @@ class StatementState(StrEnum):
     CONTRADICTED = "contradicted"
 
 
+class Contradiction(Record):
+    """Something measured or declared that a statement says is otherwise."""
+
+    statement: Text
+    """Id of the statement."""
+    key: str = ""
+    """The answer that is contradicted; empty: its free text."""
+    claim: Text
+    """What the statement says, in our words."""
+    test: Name | None
+    """The test that found otherwise; None: the subject file declares otherwise."""
+    estimate: Estimate | None
+    """What it found, with the interval."""
+    words: Text
+    """All of it in one sentence."""
+
+
 class ClauseState(Record):
     """The state of one clause: the worst outcome among its tests, and whether its statement is there."""
 
@@ -47,7 +72,12 @@ class ClauseState(Record):
     statement: StatementState | None
     """None where no statement is asked."""
     statement_ids: tuple[Text, ...] = ()
+    unanswered: tuple[Text, ...] = ()
+    """Keys that the clause asks and that its statements, written on a form, leave open: supplied, but incomplete."""
     contradiction: str = ""
+    """In words; empty where nothing disagrees."""
+    contradictions: tuple[Contradiction, ...] = ()
+    """The same one by one."""
     rationale: Text
 
 

@@ -123,7 +123,17 @@ def report_input(bundle: Bundle, *, assessed: bool = True, signer: str | None = 
         assessment = bundle.read_record(layout.ASSESSMENT, Assessment)
     else:
         classes = attack_classes_of(bundle)
-        assessment = assess(policy, catalogues, findings, statements, subject, created=created, classes=classes)
+        parameters = {planned.test: planned.parameters for planned in plan.side("audited").tests}
+        assessment = assess(
+            policy,
+            catalogues,
+            findings,
+            statements,
+            subject,
+            created=created,
+            classes=classes,
+            parameters=parameters,
+        )
     evidence = hashlib.sha256(
         bundle.read(layout.PLAN) + bundle.read(layout.FINDINGS) + assessment.canonical()
     ).hexdigest()

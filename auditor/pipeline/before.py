@@ -15,8 +15,8 @@ from auditor.core.evidence import Omission
 from auditor.core.plan import Plan
 from auditor.errors import SubjectError
 from auditor.plan.resolve import Sources, resolve
-from auditor.policy.catalogue import ATTACK_CLASSES, load_attack_classes
-from auditor.policy.load import LoadedPolicy, load_catalogues, load_policy, load_all_catalogues
+from auditor.policy.catalogue import ATTACK_CLASSES, load_attack_classes, load_forms
+from auditor.policy.load import LoadedPolicy, load_all_catalogues, load_catalogues, load_policy
 from auditor.run.speed import denoising_speed, scoring_speed
 from auditor.subjects.loading import LoadedSpec, OpenedFiles, open_subject, read_subject
 from auditor.testing.control_subject import control_subject
@@ -74,8 +74,13 @@ def prepare(subject: Path, policy: str | None = None) -> Prepared:
     statements: tuple[Statement, ...] = ()
     if spec.spec.statements:
         path = spec.base / spec.spec.statements
-        known = [item.catalogue for item in (*catalogues, *load_all_catalogues(today=None))]
-        statements = load_statements(path, known, today=now().date())
+        statements = load_statements(
+            path,
+            [item.catalogue for item in catalogues],
+            others=[item.catalogue for item in load_all_catalogues(today=None)],
+            forms=load_forms(),
+            today=now().date(),
+        )
     opened.facts = Facts(
         subject=opened.subject,
         canaries=opened.canaries,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from auditor.core.clause import AttackClass, AttackClasses, Catalogue, Clause
 from auditor.core.resources import resource
+from auditor.core.statement import Form, Forms
 from auditor.core.yaml import Document, load_yaml, validate
 from auditor.errors import PolicyError, did_you_mean
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 ATTACK_CLASSES = "attack-classes"
 """Name of the file beside the catalogues that says which tests are evidence about which attack class."""
+FORMS = "statement-forms"
+"""Name of the file beside the catalogues that says what each form asks, in words."""
 _ISSUED = re.compile(r"(?:\d{4}(?:-\d\d(?:-\d\d)?)?|not known)\Z")
 
 
@@ -39,7 +42,7 @@ def shipped_names() -> tuple[str, ...]:
 
 def catalogue_names(folder: Path) -> tuple[str, ...]:
     """Return the ids of the catalogues of a folder, sorted."""
-    return tuple(sorted(path.stem for path in folder.glob("*.yaml") if path.stem != ATTACK_CLASSES))
+    return tuple(sorted(path.stem for path in folder.glob("*.yaml") if path.stem not in {ATTACK_CLASSES, FORMS}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,29 @@ def load_attack_classes(folder: Path | None = None) -> LoadedClasses:
         classes[item.id] = item
     content = path.read_bytes()
     return LoadedClasses(classes, content, hashlib.sha256(content).hexdigest())
+
+
+def load_forms(folder: Path | None = None) -> dict[str, Form]:
+    """Return the forms of statements by name; none where a folder has no file of them: then every answer is in words.
+
+    Args:
+        folder: Where the file lies; None: the shipped one.
+
+    Raises:
+        PolicyError: The file is wrong.
+    """
+    where = folder if folder is not None else resource("policies/clauses")
+    path = where / f"{FORMS}.yaml"
+    if not path.is_file():
+        return {}
+    document = load_yaml(path, PolicyError)
+    found: dict[str, Form] = {}
+    for number, item in enumerate(validate(document, Forms, PolicyError).forms):
+        if item.form in found:
+            msg = f"{document.where(['forms', number, 'form'])}: the form '{item.form}' stands twice"
+            raise PolicyError(msg, hint="Names of forms are unique.")
+        found[item.form] = item
+    return found
 
 
 def load_catalogue(name: str, *, today: dt.date | None, folder: Path | None = None) -> LoadedCatalogue:
