@@ -9,6 +9,7 @@ its own level, which is printed with it.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from auditor.assess.claims import Claim, Kind, claims
@@ -32,25 +33,46 @@ _BEYOND_CHANCE = ("e-mail address", "bank account (IBAN)")
 """Types of identifiers that a number made up for something else does not meet by chance."""
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the subject file declares."""
+
+    release_context: str
+    has_copies: bool
+    """The members' file says how often each stood in training."""
+    most_copies: int = 0
+    """How often at most; 0: not looked at."""
+
+    @classmethod
+    def of(cls, subject: Subject) -> Declared:
+        """Return what a subject declares; copies are then read from the findings."""
+        return cls(subject.release_context.value, subject.members.has_copies)
+
+
 def contradictions(
-    statement: Statement, findings: Sequence[Finding], subject: Subject, parameters: Mapping[str, Parameters]
+    statement: Statement, findings: Sequence[Finding], declared: Declared, parameters: Mapping[str, Parameters]
 ) -> tuple[Contradiction, ...]:
     """Return what disagrees with a statement, each with the finding, its number and its interval.
 
     Args:
         statement: The statement.
         findings: Every finding of the battery.
-        subject: What was audited.
+        declared: What the subject file declares.
         parameters: Parameters of the tests by name, defaults filled in.
     """
     counted = [item for item in findings if item.outcome in _COUNTED and item.measurement is not None]
     found = []
     for claim in claims(statement):
-        facts = list(_FACTS[claim.kind](claim, counted, subject, parameters))
+        facts = list(_FACTS[claim.kind](claim, counted, declared, parameters))
         said = f"Statement '{statement.id}' says {'that ' * (claim.kind not in _BARE)}{claim.words}"
         found += [
             Contradiction(
-                statement=statement.id, key=claim.key, claim=claim.words, test=test, estimate=number, words=f"{said}; {what}."
+                statement=statement.id,
+                key=claim.key,
+                claim=claim.words,
+                test=test,
+                estimate=number,
+                words=f"{said}; {what}.",
             )
             for test, number, what in facts
         ]
@@ -79,10 +101,12 @@ def _measured(findings: Sequence[Finding], statistic: str) -> Iterator[tuple[Fin
 
 
 def _duplicates(
-    _claim: Claim, findings: Sequence[Finding], subject: Subject, _parameters: Mapping[str, Parameters]
+    _claim: Claim, findings: Sequence[Finding], declared: Declared, _parameters: Mapping[str, Parameters]
 ) -> Iterator[Fact]:
     """Yield copies that the members' own file declares, and duplicates that were counted, whatever the controls have."""
-    if subject.members.has_copies:
+    if declared.most_copies > 1:
+        yield None, None, f"the members' own file declares records that stood in training {declared.most_copies} times"
+    elif declared.has_copies:
         yield from _most_copies(findings)
     for finding, measured, number in _measured(findings, "excess_duplicates"):
         if number.low > 0.0:
@@ -124,7 +148,7 @@ def _size(label: str) -> list[int]:
 
 
 def _personal_data(
-    _claim: Claim, findings: Sequence[Finding], _subject: Subject, _parameters: Mapping[str, Parameters]
+    _claim: Claim, findings: Sequence[Finding], _declared: Declared, _parameters: Mapping[str, Parameters]
 ) -> Iterator[Fact]:
     """Yield identifiers counted in the data beyond what chance explains, and persons whose identifiers came out."""
     for finding, measured, number in _measured(findings, "excess_identifiers"):
@@ -150,7 +174,7 @@ def _personal_data(
 
 
 def _extracted(
-    _claim: Claim, findings: Sequence[Finding], _subject: Subject, _parameters: Mapping[str, Parameters]
+    _claim: Claim, findings: Sequence[Finding], _declared: Declared, _parameters: Mapping[str, Parameters]
 ) -> Iterator[Fact]:
     """Yield the first test that extracted something."""
     for finding, _, number in _measured(findings, "excess_rate"):
@@ -160,7 +184,7 @@ def _extracted(
 
 
 def _works(
-    _claim: Claim, findings: Sequence[Finding], _subject: Subject, _parameters: Mapping[str, Parameters]
+    _claim: Claim, findings: Sequence[Finding], _declared: Declared, _parameters: Mapping[str, Parameters]
 ) -> Iterator[Fact]:
     for finding, _, number in _measured(findings, "excess_rate"):
         if finding.test == "language/works" and finding.outcome is Outcome.SIGNAL and number.value > 0.0:
@@ -168,7 +192,7 @@ def _works(
 
 
 def _epsilon(
-    claim: Claim, findings: Sequence[Finding], _subject: Subject, parameters: Mapping[str, Parameters]
+    claim: Claim, findings: Sequence[Finding], _declared: Declared, parameters: Mapping[str, Parameters]
 ) -> Iterator[Fact]:
     """Yield lower bounds above the declared epsilon, of a kind that speaks to it.
 
@@ -193,15 +217,13 @@ def _epsilon(
 
 
 def _context(
-    claim: Claim, _findings: Sequence[Finding], subject: Subject, _parameters: Mapping[str, Parameters]
+    claim: Claim, _findings: Sequence[Finding], declared: Declared, _parameters: Mapping[str, Parameters]
 ) -> Iterator[Fact]:
-    if claim.context != subject.release_context.value:
-        yield None, None, f"the subject file declares {subject.release_context.value}"
+    if claim.context != declared.release_context:
+        yield None, None, f"the subject file declares {declared.release_context}"
 
 
-_FACTS: dict[
-    Kind, Callable[[Claim, Sequence[Finding], Subject, Mapping[str, Parameters]], Iterator[Fact]]
-] = {
+_FACTS: dict[Kind, Callable[[Claim, Sequence[Finding], Declared, Mapping[str, Parameters]], Iterator[Fact]]] = {
     Kind.DEDUPLICATED: _duplicates,
     Kind.NO_PERSONAL_DATA: _personal_data,
     Kind.NOTHING_EXTRACTED: _extracted,

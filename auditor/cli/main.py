@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from auditor import __version__
-from auditor.cli import canary, catalogue, clauses, compare, init, keygen, plan, report, run, verify
+from auditor.cli import canary, catalogue, clauses, compare, init, keygen, plan, report, run, statements, verify
 from auditor.cli.console import complain
 from auditor.errors import EXIT_INTERNAL, AuditorError
 
@@ -53,6 +53,7 @@ app.command("tests")(catalogue.list_tests)
 app.command("policies")(catalogue.list_policies)
 app.command("clauses")(clauses.list_clauses)
 app.add_typer(canary.app, name="canary")
+app.add_typer(statements.app, name="statements")
 
 
 def main() -> None:
