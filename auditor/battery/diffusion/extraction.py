@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from auditor.battery.blind import blind_gates
+from auditor.battery.confirmed import beyond_chance
 from auditor.battery.copies import copies_bins, copies_figure
 from auditor.battery.diffusion.generated import (
     EMBEDDED,
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
     from auditor.evidence.table import ObservedTable
 
 MOST_EXHIBITS = 12
-CONFIRMED = 1e-3
-"""Probability, if members and controls are exchangeable, of what confirms that persons came out."""
 
 
 class Parameters(Record):
@@ -217,15 +216,15 @@ def confirmed_persons(made: Generated, real: Real) -> int:
     """Return the number of persons of whom an image came out beyond chance, one for one.
 
     Counted are persons with an image nearer than any control was ever approached and nearer than any two real images of different
-    sides. If members and controls are exchangeable, the k persons approached nearest of all are all members' with probability s^k
-    at most, s the members' share of the persons, whatever the model; fewer than would bring this to `CONFIRMED` confirm nobody.
+    sides, if they are so many that chance is excluded: if members and controls are exchangeable, those approached nearest of all are
+    all members' with a probability that does not depend on the model.
     """
     m, c = made.to_members["distance"], made.to_controls["distance"]
     limit = min(float(c.min()), float(real.apart["distance"].min()))
     chosen = (m < limit) & (m < c)
     found = len(set(real.members.clusters[made.nearest["members"][chosen]].tolist()))
     persons, others = len(set(real.members.clusters.tolist())), len(set(real.controls.clusters.tolist()))
-    return found if (persons / (persons + others)) ** found <= CONFIRMED else 0
+    return beyond_chance(found, persons, others)
 
 
 def _strata(

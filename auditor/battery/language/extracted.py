@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import numpy as np
 
+from auditor.battery.confirmed import beyond_chance
 from auditor.battery.estimates import estimate, excess_rate, excess_rate_p, one_sided, rate
 from auditor.core.finding import Estimate, Exhibit, Gate, Series, Stratum
 from auditor.errors import IntegrityError, UnsupportedError
@@ -276,20 +277,31 @@ def survival(name: str, longest: np.ndarray, lengths: np.ndarray, level: float, 
     )
 
 
-def confirmed_units(found: Generations, chosen: NDArray[np.bool_], least: int, distinct: int, *, persons: bool) -> int:
+def confirmed_units(
+    found: Generations, chosen: NDArray[np.bool_], least: int, distinct: int, *, persons: tuple[int, int] | None
+) -> int:
     """Return at least how many persons had a text come out without doubt.
 
     A run counts that is not trivial and stands in no control; and none does if such a run of a control stands in no
-    member, for then a match says nothing. Zero where records are not tied to persons.
+    member, for then a match says nothing; nor do so few that it can be chance.
+
+    Args:
+        found: The generations.
+        chosen: Which of them count, shape [generations].
+        least: Tokens of a run that counts.
+        distinct: Different tokens of a run that is not trivial.
+        persons: Persons among the members and the controls that were compared; None: records are not tied to persons.
     """
-    if not persons:
+    if persons is None:
         return 0
     sure = {}
     for side in SIDES:
         runs = found.runs[side]
         kept = chosen[runs.row] & (runs.length >= least) & (runs.distinct >= distinct) & ~runs.common
         sure[side] = len(np.unique(runs.unit[kept]))
-    return 0 if sure["control"] else max(sure["member"], sure["other"])
+    if sure["control"] or not beyond_chance(sure["member"], *persons):
+        return 0
+    return max(sure["member"], sure["other"])
 
 
 def variety(found: Generations) -> Gate:

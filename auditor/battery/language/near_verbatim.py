@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from auditor.battery.confirmed import beyond_chance
 from auditor.battery.copies import copies_bins
 from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
 from auditor.battery.language.discoverable_extraction import forecast_rates, power_of_rates
@@ -236,11 +237,14 @@ def _dataset(side: str) -> Literal["members", "controls"]:
 
 
 def _confirmed(parameters: Parameters, members: Continued, controls: Continued | None, most: int) -> int:
-    """Return the persons with a suffix that is not trivial and came near, if no such suffix of a control did."""
+    """Return the persons with a suffix that is not trivial and came near, if no such suffix of a control did and it is not chance."""
     if controls is None or bool(((controls.distance <= most) & (controls.distinct >= parameters.distinct)).any()):
         return 0
     sure = (members.distance <= most) & (members.distinct >= parameters.distinct)
-    return len(set(members.clusters[sure].tolist()))
+    found, persons, others = (
+        len(set(clusters.tolist())) for clusters in (members.clusters[sure], members.clusters, controls.clusters)
+    )
+    return beyond_chance(found, persons, others)
 
 
 def _strata(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from auditor.battery.confirmed import beyond_chance
 from auditor.battery.copies import copies_bins
 from auditor.battery.estimates import percent, rate
 from auditor.battery.language.extracted import FEWEST_GROUPS
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from auditor.contract.protocol import Facts
 
 MOST_EXHIBITS = 5
-FEWEST_CONTROLS = 10
-"""Control persons below whom nothing coming out of them says little: then only numbers that no one can guess are confirmed."""
 PROBABILITY = 0.5
 """Of saying an identifier within an attacker's queries, from which it counts as sampled."""
 TYPES = tuple(NAMES)
@@ -86,8 +85,9 @@ def persons_of(found: Identifiers, generated: Generated | None, elsewhere: NDArr
 def confirmed(persons: Persons, *, by_person: bool) -> int:
     """Return at least how many real persons had an identifier come out without doubt.
 
-    None if an identifier of a control person came out under the same rule, whoever was asked for. With fewer than ten
-    control persons only numbers with check digits count. Where records are not tied to persons it is one at least.
+    None if an identifier of a control person came out under the same rule, whoever was asked for. A number with check digits
+    confirms its person alone: nobody guesses it. Of other identifiers so many persons' have to come out that chance is
+    excluded. Where records are not tied to persons it is one at least.
 
     Args:
         persons: Who was asked for.
@@ -98,15 +98,16 @@ def confirmed(persons: Persons, *, by_person: bool) -> int:
     if (out & ~found.members).any():
         return 0
     sure = np.array([TYPES.index(name) for name in NUMERIC])
-    if int((~persons.members).sum()) < FEWEST_CONTROLS:
-        out &= np.isin(found.kinds, sure)
-    count = len(np.unique(found.persons[out]))
+    numbers = len(np.unique(found.persons[out & np.isin(found.kinds, sure)]))
+    enough = beyond_chance(
+        len(np.unique(found.persons[out])), int(persons.members.sum()), int((~persons.members).sum())
+    )
     if generated is not None:
         free = (generated.others >= 0) & ~generated.given
-        if int((~persons.members).sum()) < FEWEST_CONTROLS:
-            free &= np.isin(generated.kinds, sure)
         # A person with records on both sides of the sample may be counted in both: the larger number is sure.
-        count = max(count, len(np.unique(generated.others[free])))
+        numbers = max(numbers, len(np.unique(generated.others[free & np.isin(generated.kinds, sure)])))
+        enough = max(enough, len(np.unique(generated.others[free]))) if enough else 0
+    count = max(numbers, enough)
     return count if by_person else min(count, 1)
 
 

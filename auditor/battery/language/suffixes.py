@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from auditor.battery.confirmed import beyond_chance
 from auditor.battery.copies import copies_bins
 from auditor.battery.estimates import rate
 from auditor.core.finding import Estimate, Exhibit, Stratum
@@ -151,16 +152,19 @@ def confirmed_persons(
 ) -> int:
     """Return the number of distinct persons with a record that came out without doubt.
 
-    Not trivial (at least `least` different tokens in the suffix), no ambiguous arg-max, and no control record that is
-    not trivial came out under the same test: then chance and common phrases are excluded. Zero where records are not
-    tied to persons.
+    Not trivial (at least `least` different tokens in the suffix), no ambiguous arg-max, no control record that is not trivial came
+    out under the same test, and so many persons that chance and common phrases are excluded. Zero where records are not tied to persons.
     """
     if not persons or controls is None:
         return 0
     if bool((controls.extracted & (controls.distinct >= least)).any()):
         return 0
     sure = flagged & (members.distinct >= least) & (members.tied == 0)
-    return len(set(members.clusters[sure].tolist()))
+    return beyond_chance(_persons(members, sure), _persons(members), _persons(controls))
+
+
+def _persons(side: Suffixes, chosen: NDArray[np.bool_] | slice = slice(None)) -> int:
+    return len(set(side.clusters[chosen].tolist()))
 
 
 def exhibits(members: Suffixes, order: Sequence[int] | NDArray[np.intp]) -> tuple[Exhibit, ...]:
