@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 _NO_TEST = "there is no test of it here"
 _NOT_ASKED = "not asked for by this policy"
-_REASONS: dict[Outcome | None, str] = {Outcome.NOT_RUN: "asked for and not run", Outcome.NOT_APPLICABLE: "declared not applicable"}
+_REASONS: dict[Outcome | None, str] = {
+    Outcome.NOT_RUN: "asked for and not run",
+    Outcome.NOT_APPLICABLE: "declared not applicable",
+}
 
 
 def attack_class_states(
@@ -28,6 +31,11 @@ def attack_class_states(
     """
     spoken_of = {name for catalogue in catalogues for clause in catalogue.clauses for name in clause.classes}
     return tuple(_state(item, findings) for item in classes if item.id in spoken_of and not item.every_test)
+
+
+def bring_out(classes: Sequence[AttackClass]) -> frozenset[str]:
+    """Return the tests of attack classes that bring out records where they succeed."""
+    return frozenset(test for item in classes if item.brings_out for test in item.tests)
 
 
 def _state(item: AttackClass, findings: Sequence[Finding]) -> AttackClassState:

@@ -1,15 +1,21 @@
 """Gives each clause its state: the worst outcome among its tests, and whether its statement is there.
 
-Rules R5, R14 and R15: the worst state wins, the prongs of paragraph 43 stay apart, there is no score.
+Rules R5 and R14: the worst state wins, one confirmed record of a real person is a signal for the prong it is evidence about, whatever
+the average, the prongs stay apart, and there is no score. `docs/assessment.md` says where each rule is enforced.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditor.assess.attack_classes import attack_class_states, attack_classes_not_tested
-from auditor.assess.conclusion import conclude, limits, triggers
-from auditor.assess.contradiction import contradictions
+from auditor.assess.access import assumed_access
+from auditor.assess.attack_classes import attack_class_states, attack_classes_not_tested, bring_out
+from auditor.assess.by_queries import conversions
+from auditor.assess.conclusion import Readings, conclude, limits, triggers
+from auditor.assess.contradiction import Declared, contradictions
+from auditor.assess.formal_bound import formal_bounds
+from auditor.assess.parts import exposed_parts
+from auditor.assess.prongs import confirmed_in, prong_states
 from auditor.assess.severity import worst
 from auditor.core.assessment import Assessment, ClauseState, Contradiction, Statement, StatementState
 from auditor.core.clause import Clause, ClauseKind
@@ -50,19 +56,35 @@ def assess(
         parameters: Parameters of the tests by name, defaults filled in; None: nothing that rests on them is said.
     """
     said = said_of(catalogues, statements)
-    against = {item.id: contradictions(item, findings, subject, parameters or {}) for item in statements}
+    against = {item.id: contradictions(item, findings, Declared.of(subject), parameters or {}) for item in statements}
     attacks = attack_class_states(catalogues, classes, findings)
+    speaking = _Speaking(policy, findings)
     states = tuple(
-        _state(clause, catalogue.id, policy, findings, said.get(clause.id, ()), against)
+        _state(clause, catalogue.id, speaking, said.get(clause.id, ()), against)
         for catalogue in catalogues
         for clause in catalogue.clauses
     )
+    access = assumed_access(subject.release_context, findings)
+    refuted = frozenset(item.statement for found in against.values() for item in found if item.key == "epsilon")
+    readings = Readings(
+        prongs=prong_states(states, findings, access),
+        parts=exposed_parts(findings),
+        conversions=conversions(findings, policy.queries),
+        bounds=formal_bounds(statements, findings, refuted),
+        bring_out=bring_out(classes),
+        by_person=subject.members.clustered_by == "person",
+    )
     return Assessment(
         clauses=states,
-        conclusion=conclude(findings, states),
+        conclusion=conclude(findings, states, readings),
+        prongs=readings.prongs,
+        access=access,
+        conversions=readings.conversions,
+        exposed_parts=readings.parts,
+        formal_bounds=readings.bounds,
         attack_classes=attacks,
         attack_classes_not_tested=attack_classes_not_tested(catalogues, attacks, findings),
-        limits=limits(subject, findings),
+        limits=limits(subject, findings, access),
         triggers=triggers(policy, created),
         exit_code=exit_code(findings),
     )
@@ -105,21 +127,50 @@ def of_clause(clause: Clause, own: Sequence[Statement], found: Sequence[Contradi
     return tuple(item for item in found if not item.key or item.key in asks or item.statement in free)
 
 
+class _Speaking:
+    """Which findings speak to which clause, and what the policy asks; looked up, as there may be very many clauses."""
+
+    def __init__(self, policy: Policy, findings: Sequence[Finding]) -> None:
+        self.asked = frozenset(policy.statements or ())
+        self.families = {_family(entry.test) for entry in policy.tests}
+        self._by_clause: dict[str, list[Finding]] = {}
+        for finding in findings:
+            for name in dict.fromkeys(finding.evidence_for):
+                self._by_clause.setdefault(name, []).append(finding)
+        self._findings = findings
+
+    def to(self, clause: Clause) -> list[Finding]:
+        """Return the findings that speak to a clause, in the order of the battery.
+
+        One confirmed record of a real person counts for a prong that names its test, whatever clauses the policy maps the test to.
+        """
+        if clause.kind is ClauseKind.INTERPRETIVE:
+            return []
+        mapped = self._by_clause.get(clause.id, [])
+        if clause.prong is None:
+            return mapped
+        names = {finding.test for finding in mapped}
+        return [item for item in self._findings if item.test in names or _shows_person(item, clause)]
+
+
+def _shows_person(finding: Finding, clause: Clause) -> bool:
+    named = clause.every_test or finding.test in clause.tests
+    return named and finding.outcome is Outcome.SIGNAL and confirmed_in(finding) > 0
+
+
 def _state(
     clause: Clause,
     catalogue: str,
-    policy: Policy,
-    findings: Sequence[Finding],
+    among: _Speaking,
     own: Sequence[Statement],
     against: Mapping[str, tuple[Contradiction, ...]],
 ) -> ClauseState:
-    scored = clause.kind is not ClauseKind.INTERPRETIVE
-    speaking = [finding for finding in findings if scored and clause.id in finding.evidence_for]
+    speaking = among.to(clause)
     outcome = worst([finding.outcome for finding in speaking])
     decided = tuple(finding.test for finding in speaking if finding.outcome is outcome)
     conflicts = of_clause(clause, own, [item for statement in own for item in against[statement.id]])
     state: StatementState | None = None
-    if clause.statement is not None and (own or clause.id in (policy.statements or ())):
+    if clause.statement is not None and (own or clause.id in among.asked):
         state = StatementState.SUPPLIED if own else StatementState.MISSING
     if conflicts:  # also where the clause asks no statement: what was said and is not so is never left out
         state = StatementState.CONTRADICTED
@@ -134,7 +185,7 @@ def _state(
         unanswered=unanswered(clause, own),
         contradiction=" ".join(item.words for item in conflicts),
         contradictions=conflicts,
-        rationale=_rationale(clause, speaking, outcome, decided, {_family(entry.test) for entry in policy.tests}),
+        rationale=_rationale(clause, speaking, outcome, decided, among.families),
     )
 
 

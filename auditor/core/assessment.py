@@ -8,6 +8,7 @@ from pydantic import Field
 
 from auditor.core.clause import Clause
 from auditor.core.finding import Estimate, Outcome
+from auditor.core.reading import AssumedAccess, Conversion, ExposedPart, FormalBound, ProngState
 from auditor.core.record import Name, Record, Text
 from auditor.core.statement import Answer
 from auditor.core.subject import Artifact
@@ -107,3 +108,13 @@ class Assessment(Record):
     triggers: tuple[Text, ...]
     """What ends the validity of the report before its date."""
     exit_code: int
+    prongs: tuple[ProngState, ...] = ()
+    """The two ways to obtain training data, each with its own sentence; none where no clause is about one."""
+    access: AssumedAccess | None = None
+    """The access assumed, and which tests lie within it."""
+    conversions: tuple[Conversion, ...] = ()
+    """Probabilities of one query at the declared numbers of queries."""
+    exposed_parts: tuple[ExposedPart, ...] = ()
+    """The most exposed part of the data under each test that looked at parts."""
+    formal_bounds: tuple[FormalBound, ...] = ()
+    """Differential privacy as statements declare it."""

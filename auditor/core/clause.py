@@ -37,6 +37,8 @@ class AttackClass(Record):
     """Tests whose findings are evidence about it; none: nothing here tests it, and every report says so."""
     every_test: bool = False
     """Every test is evidence about it: it is about how tests are made, not about one of them."""
+    brings_out: bool = False
+    """Where it succeeds, records come out: if they are of persons, somebody must decide whether that is a breach to notify."""
 
 
 class AttackClasses(Record):

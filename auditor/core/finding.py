@@ -134,6 +134,27 @@ class Exhibit(Record):
     """What came out beside the record, PNG in base64; as far as the policy lets it be shown."""
 
 
+class PerQuery(Record):
+    """How likely one query brings something out. Only such numbers grow with the number of queries; a share of records does not."""
+
+    what: Text
+    """What one query brings out, for example `the likeliest member record`."""
+    asked: Text
+    """How a query is made: what the number grows to holds for queries made so, each independent of the others."""
+    estimate: Estimate
+    """Probability of one query, unit `ratio`."""
+    control: Estimate | None = None
+    """The same for what was not in training."""
+
+    @model_validator(mode="after")
+    def _probabilities(self) -> Self:
+        for found in (self.estimate, self.control):
+            if found is not None and (found.unit != "ratio" or found.low < 0.0 or found.high > 1.0):
+                msg = f"a probability of one query has unit `ratio` and lies from 0 to 1, got {found.low} to {found.high} {found.unit}"
+                raise ValueError(msg)
+        return self
+
+
 class Measurement(Record):
     """What one test measured: its primary statistic, its control and everything a reader needs to doubt it."""
 
@@ -172,6 +193,8 @@ class Measurement(Record):
     source: Text
     """Citation."""
     observations: tuple[Digest, ...]
+    per_query: tuple[PerQuery, ...] = ()
+    """Probabilities of one query; the assessment converts them to the declared query budget. Empty where all is per record."""
 
 
 class Finding(Record):
