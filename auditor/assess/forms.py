@@ -120,7 +120,7 @@ def write_forms(needed: Sequence[NeededForm], *, about: str, signer: Signer | No
     how = (
         f"Statements for {about}: what no test can answer. Answer under `answers`, in words, numbers, true or false; say "
         "the rest under `text`. Who signs is named under `author` and `role`. A form that stays empty counts as missing and "
-        "stops nothing; an answer that stays empty is named as open. `not applicable: reason` is an answer, too. What is "
+        "stops nothing; an answer that stays empty is named as open. `not applicable (why)` is an answer, too. What is "
         "measured can contradict a statement; its content is not judged. Paraphrases are not the law's words. Not legal advice."
     )
     further = (

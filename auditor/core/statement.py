@@ -49,7 +49,7 @@ class Question(Record):
                 "Write the 64 hexadecimal digits that `sha256sum` prints.",
             ),
         }[self.kind]
-        return "" if fits else f"{hint} `not applicable: reason` is an answer, too."
+        return "" if fits else f"{hint} `not applicable (why)` is an answer, too."
 
 
 def _is_date(answer: Answer) -> bool:
