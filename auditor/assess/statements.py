@@ -52,7 +52,9 @@ def load_statements(
             future, nobody signs, or a file that a statement rests on is missing or was changed.
     """
     reader = _Reader(read_file(path), catalogues, others, forms or {}, today)
-    return tuple(found for number, entry in enumerate(reader.file.entries) if (found := reader.statement(number, entry)))
+    return tuple(
+        found for number, entry in enumerate(reader.file.entries) if (found := reader.statement(number, entry))
+    )
 
 
 class StatementsFile:
@@ -152,7 +154,9 @@ class _Reader:
             self._refuse(number, ["text"], "'text' is missing", "Say it in words, or answer the keys of a form.")
         for key in _NEEDED:
             if not getattr(entry, key):
-                self._refuse(number, [key], f"'{key}' is missing", "A statement carries who makes it, in which role, and when.")
+                self._refuse(
+                    number, [key], f"'{key}' is missing", "A statement carries who makes it, in which role, and when."
+                )
         self._check_date(number, str(entry.date))
         files = tuple(self._evidence(item, number, position) for position, item in enumerate(entry.evidence or ()))
         return Statement(
