@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from auditor.cli.console import duration, print_json, print_table
+from auditor.cli.keygen import DEFAULT_CERTIFICATE, DEFAULT_KEY, passphrase
+
+if TYPE_CHECKING:
+    from auditor.pipeline import Prepared
 
 
 def plan(
@@ -17,13 +21,42 @@ def plan(
         typer.Option("--policy", "-p", help="A shipped policy or a path, instead of the one the subject names."),
     ] = None,
     time: Annotated[bool, typer.Option("--time/--no-time", help="Time the model on a small batch.")] = True,
+    commit: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--commit", help="Commit this plan: write a signed commitment to this file, before any score exists."
+        ),
+    ] = None,
+    key: Annotated[Path, typer.Option("--key", help="Signing key (PEM), for --commit.")] = DEFAULT_KEY,
+    cert: Annotated[
+        Path, typer.Option("--cert", help="Certificate of the key (PEM), for --commit.")
+    ] = DEFAULT_CERTIFICATE,
+    timestamp: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--timestamp",
+            help="Address of a time-stamping authority (RFC 3161): it is sent the commitment's digest, nothing else.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Say what a run will do, before anything is asked of the model but one small batch to time it."""
+    """Say what a run will do, before anything is asked of the model but one small batch to time it.
+
+    With --commit, policy, subject, seeds, tests, tolerances and versions are committed first; `auditor run --preregistered FILE` then
+    reports every deviation.
+    """
+    from auditor.errors import UsageError  # noqa: PLC0415
     from auditor.pipeline import prepare, speed  # noqa: PLC0415  (heavy)
 
+    if timestamp is not None and commit is None:
+        msg = "--timestamp stamps a commitment, and none is written"
+        raise UsageError(msg, hint="Name its file with --commit.")
+    if commit is not None:
+        _check_signer(key, cert)
     prepared = prepare(subject, policy)
     made = prepared.plan
+    if commit is not None:
+        _commit(prepared, commit, key, cert, timestamp)
     if json:
         print_json(made.plain())
         return
@@ -71,3 +104,24 @@ def plan(
         )
     controls = sum(job.observation.subject != "audited" for job in made.jobs)
     typer.echo(f"Controls of the instrument: {controls} observations of the memorizer and the innocent (seconds).")
+
+
+def _check_signer(key: Path, cert: Path) -> None:
+    """Refuse a key that could not sign, before the time is spent that digests take."""
+    from auditor.pipeline import now  # noqa: PLC0415
+    from auditor.seal.keys import load_signer  # noqa: PLC0415
+
+    load_signer(key, cert, passphrase(), now=now())
+
+
+def _commit(prepared: Prepared, path: Path, key: Path, cert: Path, authority: str | None) -> None:
+    from auditor.pipeline import commit_plan, now  # noqa: PLC0415
+    from auditor.seal.keys import load_signer  # noqa: PLC0415
+
+    moment = now()
+    signer = load_signer(key, cert, passphrase(), now=moment)
+    made = commit_plan(prepared, path, signer, created=moment, authority=authority)
+    typer.echo(f"Committed: {path}, plan {made.commitment.plan}, at {made.created} by the local clock", err=True)
+    if authority is not None:
+        typer.echo(f"Time stamp: {path}.tst, by {authority}; keep it beside the commitment", err=True)
+    typer.echo(f"Then:      auditor run ... --preregistered {path}", err=True)

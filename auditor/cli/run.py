@@ -24,28 +24,53 @@ def run(
     ] = None,
     key: Annotated[Path, typer.Option("--key", help="Signing key (PEM), from `auditor keygen`.")] = DEFAULT_KEY,
     cert: Annotated[Path, typer.Option("--cert", help="Certificate of the key (PEM).")] = DEFAULT_CERTIFICATE,
+    preregistered: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--preregistered",
+            help="The plan as `auditor plan --commit` committed it; every deviation from it is reported.",
+        ),
+    ] = None,
+    committed_by: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--committed-by", help="Certificate (PEM) of whoever committed the plan. Default: --cert."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
 ) -> None:
     """Run the policy's battery against a subject and write a sealed bundle.
 
-    Run again after a crash with the same arguments: it goes on where it stopped. The key is checked first of all.
+    Run again after a crash with the same arguments: it goes on where it stopped. The key is checked first of all. Every run leaves
+    an entry in the record of attempts, `.auditor-attempts.jsonl` beside the subject file, and the report says how many came before.
     """
-    from auditor.pipeline import Occasion, audit, now, prepare  # noqa: PLC0415  (heavy)
-    from auditor.seal.keys import load_signer  # noqa: PLC0415
+    from auditor.errors import UsageError  # noqa: PLC0415
+    from auditor.pipeline import Occasion, audit, now, prepare, read_preregistered  # noqa: PLC0415  (heavy)
+    from auditor.seal.keys import load_signer, read_certificate  # noqa: PLC0415
 
     started = now()
     signer = load_signer(key, cert, passphrase(), now=started)
+    if committed_by is not None and preregistered is None:
+        msg = "--committed-by says who committed a plan, and no plan is given"
+        raise UsageError(msg, hint="Give the committed plan with --preregistered.")
+    committed = None
+    if preregistered is not None:
+        committed = read_preregistered(
+            preregistered, read_certificate(committed_by) if committed_by else signer.certificate
+        )
     prepared = prepare(subject, policy)
     folder = out or Path(f"audit-{prepared.spec.spec.name}")
     for warning in prepared.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     command = ["auditor", "run", str(subject), *(["--policy", policy] if policy else []), "--out", str(folder)]
+    command += ["--preregistered", str(preregistered)] if preregistered else []
+    command += ["--committed-by", str(committed_by)] if committed_by else []
     occasion = Occasion(operator=signer.common_name, command=shlex.join(command), started=started)
     from auditor.cli.progress import shown_progress  # noqa: PLC0415  (rich)
 
     with shown_progress(prepared.plan, quiet=quiet) as progress:
-        audited = audit(prepared, folder, signer, occasion, progress)
+        audited = audit(prepared, folder, signer, occasion, progress, committed)
+    for warning in audited.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
     if json:
         print_json(
             {

@@ -19,6 +19,13 @@ def verify(
             "--trust", help="Certificate of the signer (PEM) that you got from the signer, not from the bundle."
         ),
     ] = None,
+    trust_timestamp: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--trust-timestamp",
+            help="Certificate (PEM) of the authority that time-stamped the plan committed beforehand, or of its issuer.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the steps as JSON.")] = False,
 ) -> None:
     """Check that nothing was changed or left out, by whose key it was sealed, and that all that is pure repeats.
@@ -27,7 +34,7 @@ def verify(
     """
     from auditor.pipeline import verify_path  # noqa: PLC0415  (heavy)
 
-    steps = verify_path(path, trust)
+    steps = verify_path(path, trust, trust_timestamp)
     held = all(step.held for step in steps)
     if json:
         print_json({"held": held, "steps": [step._asdict() for step in steps]})

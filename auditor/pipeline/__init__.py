@@ -2,7 +2,20 @@
 
 from auditor.pipeline.auditing import Audited, Occasion, audit
 from auditor.pipeline.before import Prepared, now, prepare, speed
+from auditor.pipeline.preregistering import commit_plan, read_preregistered
 from auditor.pipeline.presenting import render_again
 from auditor.pipeline.verifying import verify_path
 
-__all__ = ["Audited", "Occasion", "Prepared", "audit", "now", "prepare", "render_again", "speed", "verify_path"]
+__all__ = [
+    "Audited",
+    "Occasion",
+    "Prepared",
+    "audit",
+    "commit_plan",
+    "now",
+    "prepare",
+    "read_preregistered",
+    "render_again",
+    "speed",
+    "verify_path",
+]

@@ -14,6 +14,7 @@ from auditor.core.canary import CanarySet
 from auditor.core.evidence import Omission
 from auditor.core.finding import Finding, InstrumentCheck
 from auditor.core.plan import Plan
+from auditor.core.preregistration import Deviation
 from auditor.core.subject import Subject
 from auditor.evidence import bundle as layout
 from auditor.policy.catalogue import ATTACK_CLASSES, load_attack_classes
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from auditor.core.plan import SideLabel
     from auditor.core.policy import Policy
     from auditor.evidence.bundle import Bundle
+    from auditor.report.committed import CommittedPlan
     from auditor.report.view import ReportInput
+    from auditor.seal.preregistration import Committed
 
 
 def policy_of(bundle: Bundle) -> Policy:
@@ -149,4 +152,38 @@ def report_input(bundle: Bundle, *, assessed: bool = True, signer: str | None = 
         environment=environment,
         evidence_digest=evidence,
         signer=signer,
+        committed=_committed_plan(bundle),
     )
+
+
+def _committed_plan(bundle: Bundle) -> CommittedPlan | None:
+    """Return the plan that was committed to the audit in a bundle, with the deviations that the bundle lists."""
+    from auditor.report.committed import CommittedPlan  # noqa: PLC0415  (heavy)
+    from auditor.seal.keys import describe_signer  # noqa: PLC0415
+
+    committed = committed_in(bundle)
+    if committed is None:
+        return None
+    return CommittedPlan(
+        preregistration=committed.preregistration,
+        digest=hashlib.sha256(bundle.read(layout.PREREGISTRATION)).hexdigest(),
+        signer=describe_signer(committed.certificate),
+        stamp=committed.stamp.described() if committed.stamp else None,
+        deviations=bundle.read_list(layout.DEVIATIONS, Deviation),
+    )
+
+
+def committed_in(bundle: Bundle) -> Committed | None:
+    """Return what was committed to the audit in a bundle, after signature and time stamp were checked; None: nothing was.
+
+    Raises:
+        IntegrityError: It does not hold.
+    """
+    if not bundle.has(layout.PREREGISTRATION):
+        return None
+    from auditor.seal.keys import parse_certificate  # noqa: PLC0415  (heavy)
+    from auditor.seal.preregistration import open_preregistration  # noqa: PLC0415
+
+    certificate = parse_certificate(bundle.read(layout.PREREGISTRATION_SIGNER), layout.PREREGISTRATION_SIGNER)
+    token = bundle.read(layout.PREREGISTRATION_TIME) if bundle.has(layout.PREREGISTRATION_TIME) else None
+    return open_preregistration(bundle.read(layout.PREREGISTRATION), certificate, token)

@@ -14,6 +14,8 @@ from auditor.evidence import bundle as layout
 from auditor.evidence.bundle import Bundle, list_bytes
 from auditor.evidence.shards import RESTRICTED
 from auditor.pipeline.again import assess_bundle, measure_bundle
+from auditor.pipeline.before import now
+from auditor.pipeline.preregistering import begin_attempt, check_before, note_attempt, place_in
 from auditor.pipeline.presenting import seal_bundle
 from auditor.policy.catalogue import ATTACK_CLASSES
 from auditor.run.environment import describe_environment
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditor.pipeline.before import Prepared
+    from auditor.pipeline.preregistering import Preregistered
     from auditor.seal.keys import Signer
 
 
@@ -33,6 +36,8 @@ class Audited:
     bundle: Path
     findings: tuple[Finding, ...]
     assessment: Assessment
+    warnings: tuple[str, ...] = ()
+    """What the user has to know about the record of attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +49,26 @@ class Occasion:
     started: dt.datetime
 
 
-def audit(prepared: Prepared, out: Path, signer: Signer, occasion: Occasion, progress: Progress) -> Audited:
+def audit(
+    prepared: Prepared,
+    out: Path,
+    signer: Signer,
+    occasion: Occasion,
+    progress: Progress,
+    preregistered: Preregistered | None = None,
+) -> Audited:
     """Return the finished audit: the whole way from a plan to a sealed bundle.
 
-    A bundle of the same plan is gone on with; what is finished in it is not made again.
+    A bundle of the same plan is gone on with; what is finished in it is not made again. Every audit is written into the record of
+    attempts when it begins and when it ends.
+
+    Args:
+        prepared: The plan, with all that it was made from.
+        out: Folder of the bundle.
+        signer: Key and certificate.
+        occasion: Who runs it, when, and how it is run again.
+        progress: Told of every observation.
+        preregistered: The plan as it was committed beforehand; None: none was, or the bundle was begun with one.
 
     Raises:
         UsageError: The folder holds another audit.
@@ -55,7 +76,9 @@ def audit(prepared: Prepared, out: Path, signer: Signer, occasion: Occasion, pro
     """
     bundle = Bundle(out)
     bundle.prepare()
-    _begin(prepared, bundle, occasion)
+    check_before(bundle, preregistered, occasion.started)
+    _begin(prepared, bundle, occasion, preregistered)
+    place_in(bundle, preregistered)
     place = Workplace(bundle.observations, bundle.commitment_key())
     prepared.opened.record_in(bundle.root / layout.EXCHANGES)
     observe(prepared.plan.jobs, prepared.subjects, place, progress)
@@ -66,10 +89,11 @@ def audit(prepared: Prepared, out: Path, signer: Signer, occasion: Occasion, pro
     assessment = assess_bundle(bundle)
     bundle.write_record(layout.ASSESSMENT, assessment)
     seal_bundle(bundle, signer)
-    return Audited(out, findings, assessment)
+    warnings = note_attempt(prepared, bundle, "finished", now(), assessment.exit_code)
+    return Audited(out, findings, assessment, warnings)
 
 
-def _begin(prepared: Prepared, bundle: Bundle, occasion: Occasion) -> None:
+def _begin(prepared: Prepared, bundle: Bundle, occasion: Occasion, preregistered: Preregistered | None) -> None:
     """Write what is fixed before the first question, or check that it is the same audit that is gone on with."""
     plan = prepared.plan.canonical()
     if bundle.has(layout.PLAN) and bundle.read(layout.PLAN) != plan:
@@ -81,14 +105,17 @@ def _begin(prepared: Prepared, bundle: Bundle, occasion: Occasion) -> None:
         raise UsageError(msg, hint="Choose another folder with --out.")
     bundle.write(layout.PLAN, plan)
     (bundle.root / layout.SEAL).unlink(missing_ok=True)
-    if not bundle.has(layout.ENVIRONMENT):
+    if bundle.has(layout.ENVIRONMENT):
+        note_attempt(prepared, bundle, "resumed", occasion.started)
+    else:
         environment = describe_environment(
             device=prepared.spec.spec.model.device,
             created=occasion.started.isoformat(),
             operator=occasion.operator,
             command=occasion.command,
         )
-        bundle.write(layout.ENVIRONMENT, canonical_bytes(environment))
+        attempts = begin_attempt(prepared, bundle, preregistered, occasion.started)
+        bundle.write(layout.ENVIRONMENT, canonical_bytes({**environment, "attempts": attempts.plain()}))
     bundle.write(layout.POLICY, prepared.policy.bytes)
     for number, content in enumerate(prepared.policy.parents, start=1):
         bundle.write(f"{layout.POLICIES}/{number}.yaml", content)

@@ -35,7 +35,8 @@ def html_of(bundle: Bundle) -> tuple[bytes, dict[str, bytes]]:
 def _pdf_of(bundle: Bundle, html: bytes) -> bytes:
     from auditor.report.pdf import render_pdf  # noqa: PLC0415  (heavy)
 
-    attached = (layout.FINDINGS, layout.ASSESSMENT, layout.INSTRUMENT, layout.PLAN, layout.SUBJECT, layout.POLICY)
+    attached = [layout.FINDINGS, layout.ASSESSMENT, layout.INSTRUMENT, layout.PLAN, layout.SUBJECT, layout.POLICY]
+    attached += [name for name in (layout.PREREGISTRATION, layout.DEVIATIONS) if bundle.has(name)]
     return render_pdf(
         html.decode(),
         {name: bundle.read(name) for name in attached},

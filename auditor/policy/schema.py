@@ -17,6 +17,7 @@ from auditor.core.evidence import ObservationRecord
 from auditor.core.finding import Finding, InstrumentCheck
 from auditor.core.plan import Plan
 from auditor.core.policy import Policy
+from auditor.core.preregistration import Deviation, Preregistration
 from auditor.core.subject import Subject, SubjectSpec
 from auditor.evidence.manifest import Manifest
 
@@ -26,12 +27,14 @@ FILES: dict[str, Any] = {
     "canaries": CanarySet,
     "catalogue": Catalogue,
     "comparison": Comparison,
+    "deviations": list[Deviation],
     "findings": list[Finding],
     "instrument": list[InstrumentCheck],
     "manifest": Manifest,
     "observation": ObservationRecord,
     "plan": Plan,
     "policy": Policy,
+    "preregistration": Preregistration,
     "statements": list[Statement],
     "subject": Subject,
     "subject-file": SubjectSpec,

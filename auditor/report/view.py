@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.core.assessment import StatementState
 from auditor.core.finding import Estimate, Finding, Outcome
+from auditor.report.committed import CommittedPlan, preregistration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,8 @@ class ReportInput:
     environment: Mapping[str, Any]
     evidence_digest: str
     signer: str | None
+    committed: CommittedPlan | None = None
+    """The plan as it was committed beforehand; None: none was."""
 
 
 def number(value: float, unit: str) -> str:
@@ -150,6 +153,7 @@ def build_view(source: ReportInput) -> dict[str, Any]:
         "statements": source.statements,
         "instrument": source.instrument,
         "procedures": _procedures(source),
+        "preregistration": preregistration(source.committed, source.environment),
         "outcomes": [outcome(value) for value in OUTCOMES],
         "created": str(source.environment["created"]),
         "p_value": p_value,

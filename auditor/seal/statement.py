@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.core.record import canonical_bytes, parse_json
 from auditor.errors import IntegrityError
-from auditor.evidence.bundle import ENVIRONMENT, HTML, MANIFEST, PDF, PLAN, POLICY, Bundle
+from auditor.evidence.bundle import ENVIRONMENT, HTML, MANIFEST, PDF, PLAN, POLICY, PREREGISTRATION, Bundle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,8 @@ def predicate_of(
 ) -> dict[str, Any]:
     """Return what the audit was and found, in a few words, as the seal says it."""
     environment = bundle.read_plain(ENVIRONMENT)
-    return {
+    committed = {"preregistration": _digest(bundle.read(PREREGISTRATION))} if bundle.has(PREREGISTRATION) else {}
+    return committed | {
         "auditor": environment["auditor"],
         "created": environment["created"],
         "operator": environment["operator"],
@@ -68,10 +69,17 @@ def build_statement(bundle: Path, *, model: str, predicate: dict[str, Any]) -> b
     )
 
 
-def read_statement(payload: bytes, payload_type: str) -> tuple[dict[str, str], dict[str, Any]]:
+def read_statement(
+    payload: bytes, payload_type: str, predicate_type: str = PREDICATE_TYPE
+) -> tuple[dict[str, str], dict[str, Any]]:
     """Return the digests of a statement's subjects by name, and its predicate.
 
     Fields of the predicate that are not known are ignored (the rule of the in-toto framework for v0.x predicates).
+
+    Args:
+        payload: The statement.
+        payload_type: Its media type.
+        predicate_type: What the statement has to be about.
 
     Raises:
         IntegrityError: It is not a statement of the known type, or names a subject twice.
@@ -88,7 +96,7 @@ def read_statement(payload: bytes, payload_type: str) -> tuple[dict[str, str], d
     except (ValueError, KeyError, TypeError) as error:
         msg = f"the payload is not an in-toto statement ({error})"
         raise IntegrityError(msg, hint="This is not a seal of this tool.") from error
-    if kinds != (STATEMENT_TYPE, PREDICATE_TYPE):
+    if kinds != (STATEMENT_TYPE, predicate_type):
         msg = f"statement and predicate are of the types {kinds}, which this version does not know"
         raise IntegrityError(msg, hint="Use the version of auditor that the report names.")
     if len(digests) != len(subjects):

@@ -5,11 +5,13 @@ Of a bundle:
  (2) the payload is an in-toto statement of a known type
  (3) the digest of every subject fits: manifest and report by their bytes, the model by what subject.json says; and what
      the statement says was asked and found is what the files say
- (4) nothing is missing, added or changed; what is withheld is restricted, and named
+ (4) nothing is missing, added or changed; what is withheld is restricted, and named; a plan that was committed
+     beforehand is signed, and was committed and time-stamped before the evidence was begun
  (5) the Merkle root of every observation, made again from its records, is the one in its record and in the manifest
  (6) the PDF carries one signature over the entire file, by the trusted key, and its attachments are the bundle's files
  (7) the findings, measured again from the evidence, are the same bytes
- (8) the assessment, made again from findings, statements and clauses, is the same bytes
+ (8) the assessment, made again from findings, statements and clauses, is the same bytes, and so is the list of deviations
+     from a plan that was committed beforehand
  (9) the report, rendered again, is the same bytes
 Steps 1 to 6 need no plug-in and no model; 7 needs the tests at their versions, 9 the same templates. None uses the
 network. Every step runs and is reported, whatever became of those before it; only where the folder holds links, pipes or
@@ -18,6 +20,7 @@ devices are 5 to 9 left out, because they would open them.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,11 +29,16 @@ from auditor.core.record import parse_json
 from auditor.errors import AuditorError, IntegrityError
 from auditor.evidence.bundle import (
     ASSESSMENT,
+    DEVIATIONS,
+    ENVIRONMENT,
     FINDINGS,
     OBSERVATIONS,
     PDF,
     PLAN,
     POLICY,
+    PREREGISTRATION,
+    PREREGISTRATION_SIGNER,
+    PREREGISTRATION_TIME,
     SEAL,
     SIGNER,
     SUBJECT,
@@ -41,6 +49,7 @@ from auditor.evidence.table import RECORD_FILE, ObservedTable
 from auditor.seal.dsse import open_envelope, signature_holds
 from auditor.seal.keys import describe_signer, fingerprint, parse_certificate
 from auditor.seal.pades import attachments_of, check_pdf_signature, signer_of
+from auditor.seal.preregistration import open_preregistration
 from auditor.seal.statement import FILES, MODEL, read_statement
 
 if TYPE_CHECKING:
@@ -74,7 +83,13 @@ class Recompute(NamedTuple):
     rendered: Callable[[], Mapping[str, bytes]]
 
 
-def verify_bundle(bundle: Path, trusted: x509.Certificate | None, again: Recompute | None = None) -> tuple[Step, ...]:
+def verify_bundle(
+    bundle: Path,
+    trusted: x509.Certificate | None,
+    again: Recompute | None = None,
+    *,
+    authority: x509.Certificate | None = None,
+) -> tuple[Step, ...]:
     """Return the nine steps of a bundle's verification.
 
     Args:
@@ -82,8 +97,10 @@ def verify_bundle(bundle: Path, trusted: x509.Certificate | None, again: Recompu
         trusted: The signer's certificate, from the user. None: steps 1 and 6 can say what is consistent, and do not
             hold.
         again: The stages to repeat. None: steps 7 to 9 are not done, and do not hold.
+        authority: Certificate of the time-stamping authority, or of the one that issued it, from the user. None: step 4 says
+            which certificate a time stamp was made with, not whose it is.
     """
-    steps = list(verify_seal(bundle, trusted))
+    steps = list(verify_seal(bundle, trusted, authority))
     if contents_of(bundle).others:
         unsafe = "not done: the folder holds links, pipes or devices, which are never opened"
         steps += [_step(number, name, needs, _refuse(unsafe)) for number, name, needs in _REST]
@@ -107,18 +124,21 @@ _REST = (
 )
 
 
-def verify_seal(bundle: Path, trusted: x509.Certificate | None) -> tuple[Step, ...]:
+def verify_seal(
+    bundle: Path, trusted: x509.Certificate | None, authority: x509.Certificate | None = None
+) -> tuple[Step, ...]:
     """Return steps 1 to 4: whose seal it is, and that every byte of every file is under it.
 
     Args:
         bundle: Folder of the bundle.
         trusted: The signer's certificate, from the user.
+        authority: Certificate of the time-stamping authority, or of the one that issued it, from the user.
     """
     return (
         _step(1, "signature of the seal", "the signer's certificate", lambda: _signature(bundle, trusted)),
         _step(2, "statement", "nothing", lambda: _statement(bundle)),
         _step(3, "digests of what is sealed", "nothing", lambda: _subjects(bundle)),
-        _step(4, "completeness", "nothing", lambda: _complete(bundle)),
+        _step(4, "completeness", "nothing", lambda: _complete(bundle, trusted, authority)),
     )
 
 
@@ -205,6 +225,8 @@ def _false_claims(bundle: Path, predicate: Mapping[str, Any]) -> list[str]:
         "outcomes": (predicate["outcomes"], {finding["test"]: finding["outcome"] for finding in findings}),
         "exit_code": (predicate["exit_code"], parse_json(read_regular(bundle / ASSESSMENT))["exit_code"]),
     }
+    if "preregistration" in predicate or (bundle / PREREGISTRATION).exists():
+        told["preregistration"] = (predicate.get("preregistration"), _sha256(bundle, PREREGISTRATION))
     return [key for key, (said, is_so) in told.items() if said != is_so]
 
 
@@ -212,13 +234,43 @@ def _sha256(bundle: Path, name: str) -> str:
     return hashlib.sha256(read_regular(bundle / name)).hexdigest()
 
 
-def _complete(bundle: Path) -> str:
+def _complete(bundle: Path, trusted: x509.Certificate | None, authority: x509.Certificate | None) -> str:
     manifest = read_manifest(bundle)
     problems, withheld = check_manifest(bundle, manifest)
     if problems:
         raise IntegrityError(_some(problems))
     kept = f", {len(withheld)} restricted withheld: {_some(withheld)}" if withheld else ", nothing withheld"
-    return f"{len(manifest.entries)} files as listed{kept}"
+    committed = _committed(bundle, {entry.path for entry in manifest.entries}, trusted, authority)
+    return f"{len(manifest.entries)} files as listed{kept}{committed}"
+
+
+def _committed(
+    bundle: Path, listed: set[str], trusted: x509.Certificate | None, authority: x509.Certificate | None
+) -> str:
+    """Return what was committed beforehand, in words; nothing where nothing was."""
+    parts = {PREREGISTRATION, PREREGISTRATION_SIGNER, PREREGISTRATION_TIME, DEVIATIONS} & listed
+    if not parts:
+        return ""
+    if missing := sorted({PREREGISTRATION, PREREGISTRATION_SIGNER, DEVIATIONS} - parts):
+        msg = f"there is a part of a commitment, and not {', '.join(missing)}"
+        raise IntegrityError(msg)
+    certificate = parse_certificate(read_regular(bundle / PREREGISTRATION_SIGNER), PREREGISTRATION_SIGNER)
+    token = read_regular(bundle / PREREGISTRATION_TIME) if PREREGISTRATION_TIME in parts else None
+    found = open_preregistration(read_regular(bundle / PREREGISTRATION), certificate, token, authority=authority)
+    begun = dt.datetime.fromisoformat(parse_json(read_regular(bundle / ENVIRONMENT))["created"])
+    if found.latest > begun:
+        msg = (
+            f"the plan was committed at {found.latest.isoformat()}, after the evidence was begun at {begun.isoformat()}"
+        )
+        raise IntegrityError(msg)
+    count = len(parse_json(read_regular(bundle / DEVIATIONS)))
+    whose = (
+        "by the trusted key" if certificate == trusted else "with a key of its own, whose certificate the seal covers"
+    )
+    said = f"; a plan was committed beforehand {found.described()}, {whose}; {count} deviations listed"
+    if found.stamp is not None and not found.stamp.trusted:
+        said += "; the time-stamping authority is NOT checked: give its certificate with --trust-timestamp"
+    return said
 
 
 def _some(items: list[str]) -> str:
