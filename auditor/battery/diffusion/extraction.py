@@ -35,7 +35,7 @@ from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
 from auditor.battery.language.discoverable_extraction import power_of_rates
 from auditor.battery.per_record import counted
 from auditor.core.evidence import Need
-from auditor.core.finding import Estimate, Exhibit, Measurement, Power, Stratum
+from auditor.core.finding import Estimate, Exhibit, Measurement, PerQuery, Power, Stratum
 from auditor.core.record import Record
 from auditor.core.seeds import generator
 
@@ -188,6 +188,7 @@ class Extraction:
             ),
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
+            per_query=(_per_image_made(matched, parameters, level),),
         )
 
     def per_record(
@@ -262,6 +263,19 @@ def _strata(
             strata.append(Stratum(by="source", label=str(source), estimate=found, control=control))
     strata += _per_image(parameters, made, real, measuring)
     return strata
+
+
+def _per_image_made(
+    matched: tuple[NDArray[np.bool_], NDArray[np.bool_]], parameters: Parameters, level: float
+) -> PerQuery:
+    """Return the probability that one image made is of a member, beside that of as many controls; each is drawn from its own seed."""
+    names = np.arange(len(matched[0])).astype(str).astype(object)
+    return PerQuery(
+        what="some training image",
+        asked=f"one image of {parameters.steps} steps, from a seed of its own",
+        estimate=rate(matched[0], names, level),
+        control=rate(matched[1], names, level),
+    )
 
 
 def _came_out(made: Generated, real: Real, rule: Rule, limit: float, level: float) -> tuple[Estimate, Estimate]:

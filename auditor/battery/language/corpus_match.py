@@ -16,6 +16,7 @@ from auditor.battery.language.extracted import (
     floor_of_text,
     left_to_come,
     others_rate,
+    per_generation,
     read_generations,
     read_listing,
     share_of_tokens,
@@ -26,6 +27,7 @@ from auditor.battery.language.generating import (
     GenerationParameters,
     forecast_units,
     generation_need,
+    how_asked,
     listing_need,
     not_drawn_at_random,
     power_of_units,
@@ -135,6 +137,7 @@ class CorpusMatch:
             ),
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
+            per_query=(per_generation(found, least, distinct, how_asked(parameters), level),),
         )
 
 

@@ -26,6 +26,7 @@ from auditor.battery.language.extracted import (
     floor_of_text,
     left_to_come,
     others_rate,
+    per_generation,
     read_listing,
     share_of_tokens,
 )
@@ -166,6 +167,9 @@ class Divergence:
             ),
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
+            per_query=(
+                per_generation(out.found, least, distinct, f"a token repeated {parameters.repeats} times", level),
+            ),
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from auditor.battery.confirmed import beyond_chance
 from auditor.battery.estimates import estimate, excess_rate, excess_rate_p, one_sided, rate
-from auditor.core.finding import Estimate, Exhibit, Gate, Series, Stratum
+from auditor.core.finding import Estimate, Exhibit, Gate, PerQuery, Series, Stratum
 from auditor.errors import IntegrityError, UnsupportedError
 from auditor.statistics.interval import clopper_pearson, clustered_rate
 from auditor.statistics.rate_interval import Interval
@@ -168,6 +168,30 @@ class Listing:
             excess_rate(*sides, level),
             excess_rate_p(*sides, rng),
         )
+
+
+def per_generation(found: Generations, least: int, distinct: int, asked: str, level: float) -> PerQuery:
+    """Return the probability that one generation says a long run of a member, beside that of as many controls.
+
+    Args:
+        found: The generations, each of them one query.
+        least: Fewest tokens of a run.
+        distinct: Fewest different tokens of a run.
+        asked: How they were asked for.
+        level: Confidence level of the intervals, clustered by what a generation begins with.
+    """
+    sides = []
+    for side in ("member", "control"):
+        runs = found.runs["member" if side == "member" else "control"]
+        flags = np.zeros(len(found), dtype=np.bool_)
+        flags[runs.row[(runs.length >= least) & (runs.distinct >= distinct)]] = True
+        sides.append(rate(flags, found.clusters, level))
+    return PerQuery(
+        what=f"{least} tokens or more in a row of some training record",
+        asked=asked,
+        estimate=sides[0],
+        control=sides[1],
+    )
 
 
 def read_listing(table: ObservedTable, found: Generations) -> Listing:

@@ -51,6 +51,16 @@ def generation_need(parameters: GenerationParameters, references: tuple[str, ...
     return Need(observer="open-generations", dataset="members+controls", parameters=asked)
 
 
+def how_asked(parameters: GenerationParameters) -> str:
+    """Return how the generations were asked for, and in which shares."""
+    ways = (
+        (parameters.unprompted, "from the beginning"),
+        (parameters.decaying, "from the beginning at a temperature that decays"),
+        (parameters.prompted, f"after {parameters.prompt} tokens of a record, of either side"),
+    )
+    return "; ".join(f"{count:,} {way}" for count, way in ways if count) or "no generation"
+
+
 class Compared(Protocol):
     """Parameters of a test that matches what comes out."""
 

@@ -14,6 +14,7 @@ from auditor.battery.language.extracted import (
     confirmed_units,
     exhibits,
     others_rate,
+    per_generation,
     read_generations,
     read_listing,
     variety,
@@ -22,6 +23,7 @@ from auditor.battery.language.generating import (
     GenerationParameters,
     forecast_units,
     generation_need,
+    how_asked,
     listing_need,
     not_drawn_at_random,
     power_of_units,
@@ -149,6 +151,7 @@ class OpenGeneration:
             ),
             source=self.source,
             observations=tuple(one.record.id for one in evidence.values()),
+            per_query=(per_generation(found, least, distinct, how_asked(parameters), level),),
         )
 
 

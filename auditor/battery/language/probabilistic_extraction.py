@@ -21,7 +21,7 @@ from auditor.battery.language.suffixes import (
 )
 from auditor.battery.per_record import counted
 from auditor.core.evidence import Need
-from auditor.core.finding import Figure, Measurement, Power, Series, Stratum
+from auditor.core.finding import Estimate, Figure, Measurement, PerQuery, Power, Series, Stratum
 from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.statistics.extraction import at_least_once, is_extractable
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from auditor.contract.paired import PerRecord
     from auditor.contract.protocol import Access, Facts, Measuring
-    from auditor.core.finding import Estimate
     from auditor.core.subject import Modality
     from auditor.evidence.table import ObservedTable
 
@@ -160,6 +159,7 @@ class ProbabilisticExtraction:
             ),
             source=self.source,
             observations=tuple(table.record.id for table in evidence.values()),
+            per_query=(likeliest(parameters, members, controls, level),),
         )
 
     def per_record(
@@ -239,6 +239,23 @@ class ProbabilisticExtraction:
             ),
             "Queries are taken as independent samples with these settings; an attacker may choose better ones.",
         )
+
+
+def likeliest(parameters: Parameters, members: Suffixes, controls: Suffixes | None, level: float) -> PerQuery:
+    """Return the probability of one query of the member record that comes out most easily, beside the likeliest control."""
+    return PerQuery(
+        what="the suffix of the member record that comes out most easily",
+        asked=f"its {parameters.prefix}-token prefix, temperature {parameters.temperature:g}, top-{parameters.top_k}",
+        estimate=_of_likeliest(members, level),
+        control=None if controls is None else _of_likeliest(controls, level),
+    )
+
+
+def _of_likeliest(records: Suffixes, level: float) -> Estimate:
+    """Return the largest probability; the model states it, so that its interval is a point."""
+    most = min(float(np.exp(records.log_p.max())), 1.0)
+    method = "stated by the model: the product of the probabilities of its tokens; the largest of all records"
+    return Estimate(value=most, low=most, high=most, level=level, unit="ratio", method=method, n=len(records))
 
 
 def _curve(name: str, records: Suffixes, grid: NDArray[np.float64], level: float, role: str) -> Series:
