@@ -119,7 +119,7 @@ def _source(path: Path, label: str, step: float, trusted: Sequence[x509.Certific
     """Return a bundle read, after it was found to hold."""
     from auditor.seal.keys import common_name  # noqa: PLC0415  (heavy)
 
-    signer = _checked(path, trusted)
+    signer = checked(path, trusted)
     bundle = Bundle(path)
     policy = policy_of(bundle)
     plan = bundle.read_record(layout.PLAN, Plan)
@@ -155,17 +155,22 @@ def _source(path: Path, label: str, step: float, trusted: Sequence[x509.Certific
     )
 
 
-def _checked(path: Path, trusted: Sequence[x509.Certificate]) -> x509.Certificate:
+def checked(path: Path, trusted: Sequence[x509.Certificate], *, evidence: bool = True) -> x509.Certificate:
     """Return the certificate whose key sealed a bundle: one that is trusted, or the bundle's own where none is given.
 
     Signature, statement, digests, completeness, Merkle roots and the PDF's signature are checked, not what `auditor verify` repeats.
+
+    Args:
+        path: Folder of the bundle.
+        trusted: Certificates of signers that the user has from the signers.
+        evidence: The Merkle roots and the PDF's signature, too; without them every byte is still under the seal.
 
     Raises:
         IntegrityError: A step does not hold.
     """
     from auditor.evidence.manifest import read_regular  # noqa: PLC0415  (heavy)
     from auditor.seal.keys import parse_certificate  # noqa: PLC0415
-    from auditor.seal.verify import verify_bundle  # noqa: PLC0415
+    from auditor.seal.verify import verify_bundle, verify_seal  # noqa: PLC0415
 
     candidates = list(trusted)
     if not candidates:
@@ -178,13 +183,14 @@ def _checked(path: Path, trusted: Sequence[x509.Certificate]) -> x509.Certificat
             ) from error
     broken = []
     for certificate in candidates:
-        steps = [step for step in verify_bundle(path, certificate) if step.number <= _SEALED]
+        verify = verify_bundle if evidence else verify_seal
+        steps = [step for step in verify(path, certificate) if step.number <= _SEALED]
         broken = [step for step in steps if not step.held]
         if not broken:
             return certificate
     said = "; ".join(f"({step.number}) {step.name}: {step.detail}" for step in broken)
     msg = f"{path}: the bundle does not hold: {said}"
-    raise IntegrityError(msg, hint="Nothing is compared with a bundle that does not hold; see `auditor verify`.")
+    raise IntegrityError(msg, hint="Nothing is made from a bundle that does not hold; see `auditor verify`.")
 
 
 _SEALED = 6

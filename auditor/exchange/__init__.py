@@ -1,0 +1,1 @@
+"""Evidence in the forms that other tools read, and what other tools found; blind to the other stages."""

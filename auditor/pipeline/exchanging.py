@@ -1,0 +1,90 @@
+"""Reads a bundle that holds and hands it out in forms that other tools read; takes in what other tools found."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from auditor.core.assessment import Assessment, Statement
+from auditor.core.finding import Finding
+from auditor.core.plan import Plan
+from auditor.core.subject import Subject
+from auditor.errors import UsageError
+from auditor.evidence import bundle as layout
+from auditor.evidence.bundle import Bundle
+from auditor.evidence.manifest import read_regular
+from auditor.exchange.source import Source, shareable
+from auditor.policy.load import load_policy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from auditor.exchange.forms import Form, Predicate
+
+_POINTED_TO = (
+    layout.MANIFEST,
+    layout.SEAL,
+    layout.POLICY,
+    layout.PLAN,
+    layout.SUBJECT,
+    layout.FINDINGS,
+    layout.ASSESSMENT,
+    layout.HTML,
+    layout.PDF,
+)
+"""Files of a bundle that an export points to, by digest."""
+
+
+def export_bundle(path: Path, form: Form, *, trust: Path | None = None, predicate: Predicate = "test-result") -> bytes:
+    """Return a bundle, which was found to hold, in one form.
+
+    Args:
+        path: The bundle.
+        form: Which form.
+        trust: Certificate of the signer that the user has from the signer; None: the seal is checked against the bundle's own.
+        predicate: What an in-toto statement is about.
+
+    Raises:
+        IntegrityError: The bundle is damaged, or was not sealed by whom the user trusts.
+        KeyMaterialError: The certificate cannot be read.
+        UsageError: There is no bundle.
+    """
+    from auditor.exchange.forms import exported  # noqa: PLC0415  (heavy)
+
+    return exported(source_of(path, trust), form, predicate)
+
+
+def source_of(path: Path, trust: Path | None = None) -> Source:
+    """Return what an export may see of a bundle, after it was found to hold.
+
+    Raises:
+        IntegrityError: The bundle is damaged, or was not sealed by whom the user trusts.
+        KeyMaterialError: The certificate cannot be read.
+        UsageError: There is no bundle.
+    """
+    from auditor.pipeline.comparing import checked  # noqa: PLC0415  (heavy)
+    from auditor.seal.dsse import open_envelope  # noqa: PLC0415
+    from auditor.seal.keys import fingerprint, read_certificate  # noqa: PLC0415
+
+    if not path.is_dir():
+        msg = f"{path}: no bundle folder"
+        raise UsageError(msg, hint="Give the folder that `auditor run` wrote.")
+    certificate = checked(path, [read_certificate(trust)] if trust else [], evidence=False)
+    bundle = Bundle(path)
+    environment = bundle.read_plain(layout.ENVIRONMENT)
+    # Without the clauses: an export names them and says nothing of them, so their schema may have changed since.
+    policy = load_policy(str(path / layout.POLICY), base=None, known_tests=None, parents=path / layout.POLICIES).policy
+    return Source(
+        policy=policy,
+        plan=bundle.read_record(layout.PLAN, Plan),
+        subject=bundle.read_record(layout.SUBJECT, Subject),
+        findings=shareable(bundle.read_list(layout.FINDINGS, Finding)),
+        assessment=bundle.read_record(layout.ASSESSMENT, Assessment),
+        statements=bundle.read_list(layout.STATEMENTS, Statement),
+        created=str(environment["created"]),
+        auditor=str(environment["auditor"]),
+        operator=str(environment["operator"]),
+        signer=fingerprint(certificate),
+        digests={name: hashlib.sha256(read_regular(path / name)).hexdigest() for name in _POINTED_TO},
+        seal=open_envelope(read_regular(path / layout.SEAL))[0],
+    )
