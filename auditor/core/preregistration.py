@@ -95,7 +95,7 @@ class Preregistration(Record):
 class Deviation(Record):
     """One thing that is not as it was committed."""
 
-    place: Text
+    place: str
     """Where it stands in the commitment (JSON pointer, RFC 6901)."""
     what: Text
     """The same in words."""

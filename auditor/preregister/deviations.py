@@ -30,7 +30,7 @@ def deviations(committed: Preregistration, now: Commitment, *, stamped: bool) ->
     before, after = dict(_leaves(committed.commitment.plain())), dict(_leaves(now.plain()))
     found = [
         Deviation(place=_pointer(path), what=_words(path), committed=_shown(before, path), now=_shown(after, path))
-        for path in sorted(before.keys() | after.keys())
+        for path in sorted(_rows(before, after))
         if path not in before or path not in after or canonical_bytes(before[path]) != canonical_bytes(after[path])
     ]
     authority = committed.time_stamp_authority
@@ -47,6 +47,13 @@ def _leaves(value: Any, path: _Path = ()) -> Iterator[tuple[_Path, Any]]:  # noq
             yield from _leaves(part, (*path, key))
     else:
         yield path, value
+
+
+def _rows(before: dict[_Path, Any], after: dict[_Path, Any]) -> set[_Path]:
+    """Return every place that has a value; an empty mapping that the other side fills is told by what fills it."""
+    places = before.keys() | after.keys()
+    filled = {path[:length] for path in places for length in range(len(path))}
+    return {path for path in places if path not in filled or any(side.get(path, {}) != {} for side in (before, after))}
 
 
 def _pointer(path: _Path) -> str:

@@ -97,7 +97,9 @@ def test_nobody_listens():
         request_time_stamp(CONTENT, "http://127.0.0.1:1/")
 
 
-@pytest.mark.parametrize("address", ["ftp://127.0.0.1/", "file:///etc/passwd", "127.0.0.1", "http://a:b@127.0.0.1/", ""])
+@pytest.mark.parametrize(
+    "address", ["ftp://127.0.0.1/", "file:///etc/passwd", "127.0.0.1", "http://a:b@127.0.0.1/", ""]
+)
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(UsageError, match="not the address"):
         request_time_stamp(CONTENT, address)
