@@ -56,14 +56,15 @@ _OF_WHOM = (
     "{tests}: training records came out, and the subject file does not say which persons they are about. If they are about persons, "
     "a person must decide whether Art. 33 GDPR (notification of a breach) applies; its 72 hours may have begun."
 )
-_PART = "Most exposed under {test}: {by} {label}, {part} over {units:,} independent units{control}; {whole} over all of the data."
+_PART = "{test} found most for {by} {label}: {part} over {units:,} independent units{control}; {whole} over all of the data."
 _PART_BEYOND = (
-    "What {test} bounds over all of the data is not bounded in each part of it: for {by} {label} ({units:,} independent units) "
-    "only at {bound}, which is above what is tolerated."
+    "{test} bounds an average over all of the data, and not each part of it: for {by} {label} ({units:,} independent units) the bound "
+    "is {bound}, above what is tolerated."
 )
 _PER_QUERY = (
-    "{test}: one query brings out {what} with probability {once}; {subject:,} independent queries made so, as declared for one person or "
-    "work, do at least once with probability {per_subject}, and the {lifetime:,} declared over the lifetime with {over}{control}."
+    "{test} measured single queries: one brings out {what} with probability {once}; {subject:,} independent queries made so, as "
+    "declared for one person or work, do at least once with probability {per_subject}, and the {lifetime:,} declared over the lifetime "
+    "with {over}{control}."
 )
 _UNRESOLVED = (
     "The evidence does not allow a statement either way for {tests}. No conclusion of low likelihood may be drawn "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ SUBJECT = """\
 # What is audited, and by whose word. Paths are relative to this file.
 name: my-model
 controller: Example GmbH, Example Street 1          # who answers for the processing; printed on the cover
+# responsible: {name: ..., role: ..., organisation: ...}  # who dates and signs the report by hand; the seal does not replace that
 model: {adapter: causal-lm, path: ./model}          # a folder with config.json, tokenizer and *.safetensors
 release_context: public-api                         # internal | public-api | open-weights: declared, never inferred
 data:
@@ -29,6 +31,7 @@ IMAGES = """\
 # What is audited, and by whose word. Paths are relative to this file.
 name: my-image-generator
 controller: Example GmbH, Example Street 1          # who answers for the processing; printed on the cover
+# responsible: {name: ..., role: ..., organisation: ...}  # who dates and signs the report by hand; the seal does not replace that
 model: {adapter: diffusion, path: ./model}          # a folder with model_index.json and *.safetensors, as save_pretrained writes it
 release_context: public-api                         # internal | public-api | open-weights: declared, never inferred
 data:
@@ -42,17 +45,6 @@ statements: statements.yaml
 policy: edpb-28-2024-images                         # a shipped policy, or a path: see `auditor policies`
 """
 
-STATEMENTS = """\
-# What no test can answer. Every statement has an author, a role and a date; its content is not judged.
-# `auditor clauses` shows which clauses ask for a statement.
-- id: dpia
-  clauses: [E28-58-a]
-  text: A data protection impact assessment was made; version, date and residual risk are ...
-  author: Firstname Lastname
-  role: Data protection officer
-  date: "2026-01-31"
-"""
-
 
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to write the files.")] = Path(),
@@ -60,11 +52,20 @@ def init(
     *,
     images: Annotated[bool, typer.Option("--images", help="The subject makes images.")] = False,
 ) -> None:
-    """Write a commented subject.yaml and statements.yaml to start from; nothing is overwritten."""
+    """Write a commented subject.yaml, and the forms of what its policy asks of you; nothing is overwritten."""
     from auditor.errors import UsageError  # noqa: PLC0415
     from auditor.evidence.shards import write_file  # noqa: PLC0415
+    from auditor.pipeline.stating import asked, new_statements  # noqa: PLC0415
 
-    files = {"subject.yaml": (IMAGES if images else SUBJECT).encode(), "statements.yaml": STATEMENTS.encode()}
+    needed = asked(None, policy or ("edpb-28-2024-images" if images else "edpb-28-2024"))
+    subject = IMAGES if images else SUBJECT
+    if policy:
+        subject = re.sub(r"^policy: \S+ *", f"policy: {needed.policy.id}.yaml  ", subject, flags=re.MULTILINE)
+    if not needed.forms:
+        subject = subject.replace("statements: ", "# statements: ")
+    files = {"subject.yaml": subject.encode()}
+    if needed.forms:
+        files["statements.yaml"] = new_statements(needed).encode()
     if policy:
         from auditor.policy.load import load_policy  # noqa: PLC0415
 

@@ -140,6 +140,14 @@ class DataSpec(Record):
     """Canary manifest written by `auditor canary make`, relative to the subject file."""
 
 
+class Responsible(Record):
+    """Who answers for the audit by name, and signs it by hand or with a seal of their own; the tool's seal does not replace that."""
+
+    name: Text
+    role: Text
+    organisation: Text
+
+
 class SubjectSpec(Record):
     """The subject file, as the user wrote it."""
 
@@ -156,6 +164,8 @@ class SubjectSpec(Record):
     """Name of a shipped policy, or a path relative to the subject file."""
     controller: Text = "not declared"
     """Who answers for the processing, as printed on the cover."""
+    responsible: Responsible | None = None
+    """Who dates and signs the report (AI Act, Annex IV point 2(g)); without it the report leaves the name open."""
 
 
 class ModelIdentity(Record):
@@ -198,6 +208,8 @@ class Subject(Record):
 
     name: Text
     controller: Text
+    responsible: Responsible | None = None
+    """Who dates and signs the report, as the subject file names them."""
     release_context: ReleaseContext
     model: ModelIdentity
     references: tuple[ModelIdentity, ...] = ()

@@ -82,6 +82,7 @@ class OpenedFiles:
         self.subject = Subject(
             name=spec.name,
             controller=spec.controller,
+            responsible=spec.responsible,
             release_context=spec.release_context,
             model=identities.pop("subject"),
             references=tuple(identities.values()),
