@@ -218,9 +218,10 @@ def update(file: StatementsFile, text: str, needed: Sequence[NeededForm], *, sig
         own = [number for number, entry in enumerate(file.entries) if entry.form == form.form]
         covered = _covered(form, file.entries)
         there = {key for number in own for key in file.entries[number].answers or {}}
-        missing = [key for key in form.only(covered).questions if key not in there]
+        here = form.only(covered)
+        missing = [key for key in here.questions if key not in there]
         if own and missing:
-            line, lines = _put(file, text, own[0], form, missing)
+            line, lines = _put(file, text, own[0], here, missing)
             after.setdefault(line, []).extend(lines)
             keys += [f"{file.entries[own[0]].id}.{key}" for key in missing]
         left = [name for name in form.ids if name not in covered]

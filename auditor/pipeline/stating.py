@@ -196,8 +196,7 @@ def _notes(what: Asked, path: Path, found: tuple[Statement, ...]) -> list[str]:
     own = {clause.id for catalogue in what.catalogues for clause in catalogue.clauses}
     notes = []
     for number, entry in enumerate(file.entries):
-        if entry.id not in taken:
-            notes.append(f"{file.where(number)}: the form '{entry.id}' is empty")
+        if entry.id not in taken:  # an empty form: its clauses are missing, which their rows say
             continue
         foreign = [name for name in taken[entry.id].clauses if name not in own]
         if foreign:

@@ -272,3 +272,17 @@ def test_what_a_form_leaves_open_is_named_and_the_clause_stays_supplied():
     assert found["C-DATA"].statement is StatementState.MISSING
     assert found["C-DATA"].unanswered == ()
     assert states(said(text="In free words.", clauses=("C-DP",)))["C-DP"].unanswered == ()
+
+
+@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("other", TABLE)
+def test_a_finding_speaks_to_its_own_claim_and_to_no_other(name, other):
+    measured = made(TABLE[other], Outcome.SIGNAL, 3.0, 4.0, 5.0)
+    speaks = TABLE[name].clause if TABLE[other].statistic == TABLE[name].statistic else None
+    if name in {"personal-data", "persons"} and other in {"personal-data", "personal-data-words", "persons"}:
+        speaks = "C-DATA"
+    if name == "personal-data-words" and other == "persons":
+        speaks = "C-FREE"
+    if (name, other) == ("works", "extraction"):  # what comes out of records is not said to be of works
+        speaks = None
+    assert contradicted(TABLE[name].claim, measured, parameters=SETTINGS) == ({speaks} if speaks else set())
