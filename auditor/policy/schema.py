@@ -18,6 +18,7 @@ from auditor.core.finding import Finding, InstrumentCheck
 from auditor.core.plan import Plan
 from auditor.core.policy import Policy
 from auditor.core.preregistration import Deviation, Preregistration
+from auditor.core.statement import Forms, StatementEntry, StatementFile
 from auditor.core.subject import Subject, SubjectSpec
 from auditor.evidence.manifest import Manifest
 
@@ -35,7 +36,9 @@ FILES: dict[str, Any] = {
     "plan": Plan,
     "policy": Policy,
     "preregistration": Preregistration,
+    "statement-forms": Forms,
     "statements": list[Statement],
+    "statements-file": list[StatementEntry] | StatementFile,
     "subject": Subject,
     "subject-file": SubjectSpec,
 }

@@ -12,7 +12,7 @@ import pytest
 from auditor.contract.registry import listed
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("init", "plan", "run", "report", "verify", "keygen", "tests", "policies", "clauses", "canary")
+COMMANDS = ("init", "plan", "run", "report", "verify", "keygen", "tests", "policies", "clauses", "canary", "statements")
 
 
 def shown(*arguments: str) -> str:

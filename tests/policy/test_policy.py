@@ -70,6 +70,8 @@ def test_committed_schemas_are_those_of_the_code():
         ),
         ("catalogue", [f"policies/clauses/{name}.yaml" for name in shipped_names()]),
         ("attack-classes", ["policies/clauses/attack-classes.yaml"]),
+        ("statement-forms", ["policies/clauses/statement-forms.yaml"]),
+        ("statements-file", ["samples/notes-lm/statements.yaml", "samples/faces-ddpm/statements.yaml"]),
         (
             "subject-file",
             ["samples/notes-lm/subject.yaml", "samples/smollm2/subject.yaml", "samples/faces-ddpm/subject.yaml"],
