@@ -28,7 +28,7 @@ FORBIDDEN = (
 """Words that cannot stand in a conclusion: no test can carry them."""
 
 OVERCLAIMS = (
-    r"(?:model|models|subject|system|it|audit|test|tests|battery|policy|controller)\W+(?:has\W+|have\W+|all\W+)?pass(?:es|ed)?",
+    r"(?:model|models|subject|system|it|audit|test|tests|battery|policy|controller)\W+(?:(?:has|have|all|is|are|was|were)\W+)?pass(?:es|ed)?",
     r"pass(?:es|ed)?\W+(?:the\W+|this\W+|all\W+|every\W+)?(?:audit|tests?|policy|battery|gdpr|edpb|ai\W+act|law)",
     r"(?:no|zero|without|free\W+(?:of|from))\W+(?:any\W+)?(?:memori[sz]ation|leakage\W+at\W+all|personal\W+data|risks?)",
     r"(?:does|did|do|has|have|can|could)\W*n(?:o|')t\W+(?:ever\W+)?(?:memori[sz]ed?|leak|remember)",
