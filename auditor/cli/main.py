@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from auditor import __version__
-from auditor.cli import canary, catalogue, clauses, compare, export, init, keygen, plan, report, run, statements, verify
+from auditor.cli import (
+    attach,
+    canary,
+    catalogue,
+    clauses,
+    compare,
+    export,
+    init,
+    keygen,
+    plan,
+    report,
+    run,
+    statements,
+    verify,
+)
 from auditor.cli.console import complain
 from auditor.errors import EXIT_INTERNAL, AuditorError
 
@@ -48,6 +62,7 @@ app.command("run")(run.run)
 app.command("report")(report.report)
 app.command("verify")(verify.verify)
 app.command("compare")(compare.compare)
+app.command("attach")(attach.attach)
 app.command("export")(export.export)
 app.command("keygen")(keygen.keygen)
 app.command("tests")(catalogue.list_tests)

@@ -9,7 +9,7 @@ from auditor.core.assessment import Assessment, Statement
 from auditor.core.finding import Finding
 from auditor.core.plan import Plan
 from auditor.core.subject import Subject
-from auditor.errors import UsageError
+from auditor.errors import DataError, UsageError
 from auditor.evidence import bundle as layout
 from auditor.evidence.bundle import Bundle
 from auditor.evidence.manifest import read_regular
@@ -88,3 +88,36 @@ def source_of(path: Path, trust: Path | None = None) -> Source:
         digests={name: hashlib.sha256(read_regular(path / name)).hexdigest() for name in _POINTED_TO},
         seal=open_envelope(read_regular(path / layout.SEAL))[0],
     )
+
+
+def attach_bundle(path: Path, card: Path, *, trust: Path | None = None, url: str = "") -> tuple[str, str]:
+    """Return a model card as it is and as it is with the outcomes of a bundle in it; nothing is written.
+
+    Args:
+        path: The bundle.
+        card: The model card (README.md).
+        trust: Certificate of the signer that the user has from the signer; None: the seal is checked against the bundle's own.
+        url: Address where the report can be had; empty: none is named.
+
+    Raises:
+        DataError: The card cannot be read, or nothing can be put into it without changing the rest.
+        IntegrityError: The bundle is damaged, or was not sealed by whom the user trusts.
+        KeyMaterialError: The certificate cannot be read.
+        UsageError: There is no bundle.
+    """
+    from auditor.exchange.model_card import attached  # noqa: PLC0415  (heavy)
+
+    before = _text(card)
+    return before, attached(before, source_of(path, trust), where=str(card), url=url)
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file, line ends as they are."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"{path}: not UTF-8 (byte {error.start})"
+        raise DataError(msg, hint="Save the file as UTF-8.") from error
+    except OSError as error:
+        msg = f"{path}: cannot be read ({error.strerror or error})"
+        raise DataError(msg, hint="Check the path.") from error
