@@ -7,7 +7,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from auditor.core.resources import resource
-from auditor.report.view import OUTCOMES
+from auditor.report.finding_page import thinned
+from auditor.report.glyphs import drawable
+from auditor.report.writing import OUTCOMES, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,14 +25,35 @@ MARKS = {"members": "o", "controls": "s", "reference": None, "limit": None}
 LINES = {"members": "-", "controls": "--", "reference": ":", "limit": "-."}
 SHADES = {
     "signal": "#9b1c31",
-    "no-signal": "#1f4e8c",
+    "no-signal": "#0f5c63",
     "inconclusive": "#7a5c00",
     "invalid": "#5b3a8c",
     "not-run": "#5f6b76",
     "not-applicable": "#5f6b76",
 }
-WIDTH, HEIGHT = 6.6, 3.1
+SHAPES = {"signal": "s", "no-signal": "o", "inconclusive": "D", "invalid": "X", "not-run": "_", "not-applicable": "_"}
+"""Marks of outcomes: told apart without colour."""
+WIDTH, HEIGHT = 6.6, 3.0
 """Inches."""
+MOST_POINTS = 1000
+"""Points of a series that are drawn."""
+LONGEST_LABEL = 60
+MOST_FINDINGS = 100
+"""Rows of the overview."""
+_FONT = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.parse_math": False,  # a name may hold a dollar sign
+    "axes.unicode_minus": True,
+}
+
+
+def _label(text: str) -> str:
+    """Return words as they can stand in a figure: drawn by the shipped font, on one line, never hidden from a legend."""
+    short = " ".join(text[: LONGEST_LABEL + 1].split())
+    short = f"{short[:LONGEST_LABEL]}\u2026" if len(text) > LONGEST_LABEL else short
+    shown = drawable(spelled(short), faces=("DejaVuSans.ttf",))
+    return f"\u200a{shown}" if shown.startswith("_") else shown
 
 
 def _canvas(height: float = HEIGHT) -> tuple[Any, Any]:
@@ -59,7 +82,7 @@ def _canvas(height: float = HEIGHT) -> tuple[Any, Any]:
 def _saved(canvas: Any, identity: str) -> bytes:  # noqa: ANN401  (matplotlib has no types)
     from matplotlib import rc_context
 
-    settings = {"svg.hashsalt": identity, "svg.fonttype": "path", "svg.id": None, "font.family": "DejaVu Sans"}
+    settings = {**_FONT, "svg.hashsalt": identity, "svg.fonttype": "none", "svg.id": None}
     out = io.BytesIO()
     with rc_context(settings):
         canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
@@ -75,30 +98,44 @@ def draw(figure: Figure, *, identity: str) -> bytes:
     """
     from matplotlib import rc_context
 
-    with rc_context({"font.family": "DejaVu Sans", "font.size": 9}):
+    with rc_context(_FONT):
         canvas, axes = _canvas()
         if figure.x_scale == "log":
             axes.set_xscale("log", nonpositive="mask")
         if figure.y_scale == "log":
             axes.set_yscale("log", nonpositive="mask")
-        for series in figure.series:
+        for series in map(_fewer, figure.series):
             if figure.kind in {"roc", "survival"}:
                 _line(axes, series, steps=figure.kind == "survival")
             else:
                 _points(axes, series)
         _scale(axes, figure)
-        axes.set_xlabel(figure.x_label, color=INK)
-        axes.set_ylabel(figure.y_label, color=INK)
+        axes.set_xlabel(_label(figure.x_label), color=INK)
+        axes.set_ylabel(_label(figure.y_label), color=INK)
         legend = axes.legend(fontsize=8, frameon=False, loc="best")
         for text in legend.get_texts():
             text.set_color(INK)
         return _saved(canvas, identity)
 
 
+def _fewer(series: Series) -> Series:
+    """Return a series with no more points than can be seen, its ends among them."""
+    places = thinned(len(series.x), MOST_POINTS)
+    if len(places) == len(series.x):
+        return series
+    named = ("x", "y", "low", "high")
+    values = {name: getattr(series, name) for name in named}
+    return series.model_copy(
+        update={name: tuple(found[place] for place in places) for name, found in values.items() if found is not None}
+    )
+
+
 def _line(axes: Any, series: Series, *, steps: bool) -> None:  # noqa: ANN401
     colour = COLOURS[series.role]
     style = "steps-pre" if steps and series.role in {"members", "controls"} else "default"
-    axes.plot(series.x, series.y, LINES[series.role], color=colour, linewidth=1.6, label=series.name, drawstyle=style)
+    axes.plot(
+        series.x, series.y, LINES[series.role], color=colour, linewidth=1.6, label=_label(series.name), drawstyle=style
+    )
     if series.low is not None and series.high is not None:
         step = "pre" if style == "steps-pre" else None
         axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.14, linewidth=0, step=step)
@@ -118,10 +155,10 @@ def _points(axes: Any, series: Series) -> None:  # noqa: ANN401
             capsize=3,
             linewidth=1.2,
             markersize=5,
-            label=series.name,
+            label=_label(series.name),
         )
         return
-    axes.plot(series.x, series.y, LINES[series.role], color=colour, linewidth=1.4, label=series.name)
+    axes.plot(series.x, series.y, LINES[series.role], color=colour, linewidth=1.4, label=_label(series.name))
     if series.low is not None and series.high is not None:
         axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.16, linewidth=0)
 
@@ -147,47 +184,69 @@ def _scale(axes: Any, figure: Figure) -> None:  # noqa: ANN401
 
 
 def forest(findings: Sequence[Finding]) -> bytes | None:
-    """Return the excess of every measured test with its interval, each as a multiple of its tolerance; None if there is none.
+    """Return the excess of every test with its interval, each as a multiple of its tolerance; None where none can be drawn.
 
     Tests have different units; what they share is how far they lie from what is tolerated (1) and from nothing (0).
+    A test without such a number has its row all the same, which says why it is empty.
     """
     from matplotlib import rc_context
 
-    rows = [
-        (finding, finding.measurement.excess, finding.tolerance)
-        for finding in findings
-        if finding.measurement is not None
-        and finding.measurement.excess is not None
-        and finding.tolerance is not None
-        and finding.tolerance.statistic == finding.measurement.statistic
-        and finding.tolerance.at_most > 0
-    ]
-    if not rows:
+    shown = findings[:MOST_FINDINGS]
+    if not any(_multiples(finding) for finding in shown):
         return None
-    with rc_context({"font.family": "DejaVu Sans", "font.size": 9}):
-        canvas, axes = _canvas(0.9 + 0.42 * len(rows))
-        for position, (finding, excess, tolerance) in enumerate(rows):
-            scaled = [_signed_root(value / tolerance.at_most) for value in (excess.low, excess.value, excess.high)]
+    with rc_context(_FONT):
+        canvas, axes = _canvas(0.75 + 0.3 * len(shown))
+        beside = axes.get_yaxis_transform()
+        for place, finding in enumerate(shown):
             name, word, _, _ = OUTCOMES[finding.outcome]
-            axes.plot([scaled[0], scaled[2]], [position, position], "-", color=SHADES[name], linewidth=2.2)
-            axes.plot(scaled[1], position, "o", color=SHADES[name], markersize=6)
-            axes.annotate(
-                word, (scaled[2], position), textcoords="offset points", xytext=(8, -3), fontsize=8, color=SHADES[name]
+            colour, scaled = SHADES[name], _multiples(finding)
+            axes.text(1.02, place, word, transform=beside, va="center", fontsize=8, color=colour, fontweight="bold")
+            if scaled is None:
+                axes.text(
+                    0.5, place, _without(finding), transform=beside, ha="center", va="center", fontsize=7, color=QUIET
+                )
+                continue
+            low, value, high = (_signed_log(end) for end in scaled)
+            axes.plot([low, high], [place, place], "-", color=colour, linewidth=2.4, solid_capstyle="butt")
+            axes.plot(
+                value, place, SHAPES[name], color=colour, markersize=6.5, markeredgecolor="white", markeredgewidth=0.7
             )
-        axes.axvline(_signed_root(0.0), color=QUIET, linewidth=1.0, linestyle=":")
-        axes.axvline(_signed_root(1.0), color=COLOURS["limit"], linewidth=1.2, linestyle="-.")
-        axes.set_yticks(range(len(rows)), [finding.test for finding, _, _ in rows])
-        axes.invert_yaxis()
-        axes.margins(y=0.18, x=0.16)
-        ticks = [
-            value for value in (-100, -10, -1, 0, 1, 10, 100, 1000) if _within(axes.get_xlim(), _signed_root(value))
-        ]
-        axes.set_xticks([_signed_root(value) for value in ticks], [f"{value:g}" for value in ticks])
+        axes.axvline(_signed_log(0.0), color=QUIET, linewidth=1.0, linestyle=":")
+        axes.axvline(_signed_log(1.0), color=COLOURS["limit"], linewidth=1.4, linestyle="-.")
+        axes.set_yticks(range(len(shown)), [_label(_title(finding)) for finding in shown])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.margins(x=0.05)
+        axes.grid(visible=False, axis="y")
+        known = (-1000, -100, -10, -1, 0, 1, 10, 100, 1000, 10000)
+        ticks = [value for value in known if _within(axes.get_xlim(), _signed_log(value))]
+        axes.set_xticks([_signed_log(value) for value in ticks], [f"{value:g}" for value in ticks])
         axes.set_xlabel("excess over the control, as a multiple of the tolerance (compressed scale)", color=INK)
         return _saved(canvas, "forest")
 
 
-def _signed_root(value: float) -> float:
+def _title(finding: Finding) -> str:
+    return finding.measurement.title if finding.measurement is not None else finding.test
+
+
+def _multiples(finding: Finding) -> tuple[float, float, float] | None:
+    """Return the excess with its interval as multiples of the tolerance; None where they cannot be compared."""
+    measured, held = finding.measurement, finding.tolerance
+    if measured is None or measured.excess is None or held is None:
+        return None
+    if held.statistic != measured.statistic or held.at_most <= 0:
+        return None
+    return measured.excess.low / held.at_most, measured.excess.value / held.at_most, measured.excess.high / held.at_most
+
+
+def _without(finding: Finding) -> str:
+    if finding.measurement is None:
+        return "not measured"
+    if finding.measurement.excess is None:
+        return "no excess: no control of this kind"
+    return "no tolerance above zero is named for this number"
+
+
+def _signed_log(value: float) -> float:
     """Return the value on a scale that shows 0, 1 and 1000 in one picture: sign(x) log(1 + |x|)."""
     return math.copysign(math.log1p(abs(value)), value)
 

@@ -1,4 +1,4 @@
-"""Renders the report as one HTML file: no script, no request, figures inside."""
+"""Renders the report as one HTML file: no request, figures inside, and all there without its script."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.core.resources import resource
 from auditor.report.figures import draw, forest
-from auditor.report.view import build_view, spelled
+from auditor.report.view import build_view
+from auditor.report.writing import visible
 
 if TYPE_CHECKING:
     from auditor.report.view import ReportInput
@@ -27,12 +28,13 @@ def render_html(source: ReportInput) -> tuple[str, dict[str, bytes]]:
     if overview is not None:
         figures["forest.svg"] = overview
     style = resource("templates/report.css").read_text(encoding="utf-8")
+    script = resource("templates/report.js").read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(resource("templates")),
         autoescape=True,
         undefined=StrictUndefined,
-        # Whatever a template prints: no character may hide or turn what stands beside it.
-        finalize=lambda value: spelled(value) if type(value) is str else value,
+        # Whatever a template prints: no character may hide or turn what stands beside it, and no text may bury the page.
+        finalize=lambda value: visible(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -40,11 +42,19 @@ def render_html(source: ReportInput) -> tuple[str, dict[str, bytes]]:
     html = environment.get_template("report.html.j2").render(
         **view,
         style=style,
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
         picture={name.removesuffix(".svg"): _embedded(content) for name, content in figures.items()},
     )
     return html, figures
 
 
-def _embedded(svg: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _embedded(svg: bytes) -> Any:  # noqa: ANN401  (markupsafe comes with jinja2, which is heavy)
+    from markupsafe import Markup  # noqa: PLC0415
+
+    return Markup(f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}")  # noqa: S704  (base64 of our own drawing)
