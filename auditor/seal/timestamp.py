@@ -85,7 +85,7 @@ def _stamps(certificate: x509.Certificate) -> bool:
 
 def _parts(token: bytes) -> tuple[Any, Any, x509.Certificate]:
     """Return signed data, time-stamp information and the signer's certificate of a token."""
-    from asn1crypto import cms  # noqa: PLC0415  (heavy)
+    from asn1crypto import cms, tsp  # noqa: PLC0415  (heavy)
 
     outer = cms.ContentInfo.load(token, strict=True)
     if outer["content_type"].native != "signed_data":
@@ -93,6 +93,9 @@ def _parts(token: bytes) -> tuple[Any, Any, x509.Certificate]:
         raise IntegrityError(msg, hint="Give the token as the authority sent it.")
     structure = outer["content"]
     info = structure["encap_content_info"]["content"].parsed
+    if not isinstance(info, tsp.TSTInfo):
+        msg = "what is signed is not a time stamp"
+        raise IntegrityError(msg, hint="Give the token as the authority sent it.")
     if info["message_imprint"]["hash_algorithm"]["algorithm"].native not in DIGESTS:
         msg = "the time stamp is over a digest that is not SHA-256, SHA-384 or SHA-512"
         raise IntegrityError(msg, hint="Name an authority that keeps the digest it was asked for.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import subprocess
+import sys
 
 import pytest
 from authority import listening, make_authority
@@ -103,6 +104,18 @@ def test_nobody_listens():
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(UsageError, match="not the address"):
         request_time_stamp(CONTENT, address)
+
+
+def test_a_fresh_interpreter_reads_it_too(token, tmp_path):
+    """The parser knows a time stamp only once the right part of the library is imported; nobody else may do that for us."""
+    (tmp_path / "token").write_bytes(token)
+    program = (
+        "import pathlib, sys; from auditor.seal.timestamp import read_time_stamp;"
+        f"print(read_time_stamp(pathlib.Path(sys.argv[1]).read_bytes(), {CONTENT!r}).time.isoformat())"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "token")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == MOMENT.isoformat(), done.stderr
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
