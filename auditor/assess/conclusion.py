@@ -9,16 +9,18 @@ from auditor.assess.prongs import confirmed_in
 from auditor.assess.wording import (
     FORBIDDEN,
     Foreign,
+    chance,
     clauses_named,
     forbidden_words,
     numbers,
     overclaims,
     say,
+    shares,
     shortened,
     tests_named,
 )
 from auditor.core.assessment import StatementState
-from auditor.core.finding import Finding, Outcome
+from auditor.core.finding import Estimate, Finding, Outcome
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -202,13 +204,15 @@ def _parts(findings: Sequence[Finding], parts: Sequence[ExposedPart]) -> list[st
         }
         outcome = outcomes.get(item.test)
         if outcome is Outcome.SIGNAL and item.estimate.value > item.whole.value:
-            control = f"; control {numbers(item.control)}" if item.control is not None else ""
-            sentences.append(
-                say(_PART, **words, part=numbers(item.estimate), control=control, whole=numbers(item.whole))
-            )
+            control = f"; control {shares(item.control)}" if item.control is not None else ""
+            sentences.append(say(_PART, **words, part=shares(item.estimate), control=control, whole=shares(item.whole)))
         elif outcome is Outcome.NO_SIGNAL and item.within is False:
-            sentences.append(say(_PART_BEYOND, **words, bound=f"{item.estimate.bound:.3g}"))
+            sentences.append(say(_PART_BEYOND, **words, bound=_bound(item.estimate)))
     return sentences
+
+
+def _bound(found: Estimate) -> str:
+    return f"{100 * found.bound:.3g} %" if found.unit == "ratio" else f"{found.bound:.3g}"
 
 
 def _by_queries(found: Sequence[Conversion]) -> list[str]:
@@ -216,18 +220,18 @@ def _by_queries(found: Sequence[Conversion]) -> list[str]:
     sentences = []
     for item in {item.test: item for item in reversed(found)}.values():
         control = (
-            f"; control {numbers(item.control_lifetime)} over the lifetime" if item.control_lifetime is not None else ""
+            f"; control {chance(item.control_lifetime)} over the lifetime" if item.control_lifetime is not None else ""
         )
         sentences.append(
             say(
                 _PER_QUERY,
                 test=tests_named([item.test]),
                 what=Foreign(shortened(item.what), "what stands under its finding"),
-                once=numbers(item.per_query),
+                once=chance(item.per_query),
                 subject=item.subject_queries,
-                per_subject=numbers(item.per_subject),
+                per_subject=chance(item.per_subject),
                 lifetime=item.lifetime_queries,
-                over=numbers(item.lifetime),
+                over=chance(item.lifetime),
                 control=control,
             )
         )

@@ -149,3 +149,24 @@ def numbers(found: Estimate) -> str:
     if found.low == found.high:
         return f"{found.value:.3g}{unit}"
     return f"{found.value:.3g}{unit} ({100 * found.level:g} % interval {found.low:.3g} to {found.high:.3g}{unit})"
+
+
+def shares(found: Estimate) -> str:
+    """Return a number with its interval, a ratio in percent, as answers say it."""
+    if found.unit != "ratio":
+        return numbers(found)
+    value, low, high = (f"{100 * end:.3g} %" for end in (found.value, found.low, found.high))
+    return f"{value} ({100 * found.level:g} % interval {low} to {high})"
+
+
+def chance(found: Estimate) -> str:
+    """Return a probability with its interval, where it has one; close to 1 it is said to be above 0.999."""
+    value, low, high = (_near_one(end) for end in (found.value, found.low, found.high))
+    return value if low == high else f"{value} ({100 * found.level:g} % interval {low} to {high})"
+
+
+def _near_one(probability: float) -> str:
+    return "above 0.999" if probability > _NEARLY else f"{probability:.3g}"
+
+
+_NEARLY = 0.999

@@ -334,7 +334,7 @@ def test_the_most_exposed_part_is_named():
     found = finding(measurement=measurement(strata=parts))
     (part,) = exposed_parts([found])
     assert (part.by, part.label) == ("copies", "64+")
-    assert any("t/a found most for copies 64+: 0.4" in line for line in assessed([found]).conclusion)
+    assert any("t/a found most for copies 64+: 40 % (95 % interval 20 % to 60 %)" in line for line in assessed([found]).conclusion)
     for outcome in ("invalid", "not_run", "not_applicable"):
         assert exposed_parts([finding(Outcome(outcome), measurement=found.measurement)]) == ()
 
