@@ -2,28 +2,62 @@
 
 from __future__ import annotations
 
-from math import exp, lgamma
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 CONFIRMED = 1e-3
-"""Largest probability of confirming anybody, if members and controls are exchangeable: the battery's correction does not cover it."""
+"""Largest probability with which one test confirms anybody by mistake: the battery's correction does not cover it."""
 
 
-def beyond_chance(found: int, persons: int, others: int) -> int:
+def beyond_chance(
+    found: int, members: NDArray[np.generic] | Sequence[str], controls: NDArray[np.generic] | Sequence[str]
+) -> int:
     """Return how many persons are confirmed, of whom something came out while it did of no control person.
 
-    A model that never saw either side may still say what anybody could say. If the sides are exchangeable, the k persons whose
-    texts come out are all members' with probability C(m, k) / C(m + c, k), whatever the model is: fewer than would bring
-    this to `CONFIRMED` confirm nobody.
+    A model that never saw either side may still say what anybody could say, and by chance of members alone. Fewer persons than
+    would bring the probability of that to `CONFIRMED` confirm nobody.
 
     Args:
         found: Members' persons of whom something came out.
-        persons: Persons among the members that were tried.
-        others: Persons among the controls that were tried, of none of whom anything came out.
+        members: The person of each record of the members that was tried.
+        controls: The person of each record of the controls that was tried; nothing came out of any.
     """
-    if found <= 0 or others <= 0 or found > persons:
-        return 0
-    return found if exp(_log_choose(persons, found) - _log_choose(persons + others, found)) <= CONFIRMED else 0
+    return found if found > 0 and chance(found, _records(members), _records(controls)) <= CONFIRMED else 0
 
 
-def _log_choose(n: int, k: int) -> float:
-    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+def chance(found: int, members: NDArray[np.int64], controls: NDArray[np.int64]) -> float:
+    """Return the largest probability that so many members' persons come out and no control person does, of an innocent model.
+
+    Put persons in the order in which they come out as a model says more and more: those that did are the first, so the first k
+    are all members'. If the sides are exchangeable this has the probability C(m, k) / C(m + c, k), whatever the model is. If
+    members' persons have more records each they are tried more often, and if texts come out independently the next person
+    is a member's with the share of the weight that is left to members. A person with n records weighs between one and n:
+    a weight that grows with n, at most in proportion, is a mixture of min(n, t). So each step takes the worst t, with the lightest
+    persons gone: never less than exchangeability gives, and the same where all have as many records.
+
+    Args:
+        found: Members' persons of whom something came out.
+        members: Records of each members' person, shape [persons], each at least 1.
+        controls: Records of each control person, shape [persons].
+    """
+    if found <= 0 or found > len(members) or not len(controls):
+        return 1.0
+    smallest = np.sort(members)
+    most = np.unique(np.concatenate([[1], members, controls]))
+    weights = np.array([np.minimum(members, t).sum() for t in most], dtype=np.float64)
+    others = np.array([np.minimum(controls, t).sum() for t in most], dtype=np.float64)
+    left = 1.0
+    for size in smallest[:found]:
+        left *= float((weights / (weights + others)).max())
+        weights -= np.minimum(size, most)
+    return left
+
+
+def _records(persons: NDArray[np.generic] | Sequence[str]) -> NDArray[np.int64]:
+    return np.unique(np.asarray(persons).astype(str), return_counts=True)[1].astype(np.int64)

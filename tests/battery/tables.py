@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+from scipy.stats import hypergeom
 
 from auditor.contract.protocol import Facts, Measuring
 from auditor.core.canary import Canary, CanaryFormat, CanarySet
@@ -47,6 +48,13 @@ class MemoryTable:
 
     def column(self, name):
         return self.columns[name]
+
+
+def fewest_persons(members, controls):
+    """The fewest persons with one record each that cannot be chance: scipy's probability that all of k drawn are members'."""
+    return int(
+        np.argmax(hypergeom.pmf(np.arange(members + 1), members + controls, members, np.arange(members + 1)) <= 1e-3)
+    )
 
 
 def text_columns(count, side="m", clusters=None, copies=None, length=100):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from generation_tables import floor_table, generation_table, innocent_runs
 from scipy.stats import fisher_exact
-from tables import measuring
+from tables import fewest_persons, measuring
 
 from auditor.assess.instrument import fires
 from auditor.battery.language.corpus_match import TEST as MATCH
@@ -177,20 +177,26 @@ def test_the_figure_is_the_share_at_least_as_long():
 
 @BOTH
 def test_persons_are_confirmed_only_beyond_doubt(test):
-    sure = [[("member", unit, 60)] for unit in (4, 4, 9)] + [[]] * 37
-    assert (
-        measured(test, generation_table(sure), clustered_by="person", top=100).confirmed == 2
-        if test is OPEN
-        else (measured(test, generation_table(sure), clustered_by="person").confirmed == 2)
-    )
-    assert measured(test, generation_table(sure)).confirmed == 0
-    doubt = [*sure[:-1], [("control", 1, 60)]]
-    scores = {"logprob": np.array([-1.0] * 3 + [-2.0] * 36 + [-0.5])}
-    assert measured(test, generation_table(doubt, scores=scores), clustered_by="person").confirmed == 0
-    common = [[("member", 4, 60, 40, True)], *([[]] * 39)]
-    assert measured(test, generation_table(common), clustered_by="person").confirmed == 0
-    other = [[("other", 4, 60)], *([[]] * 39)]
-    assert measured(test, generation_table(other, units=(50, 50, 50)), clustered_by="person").confirmed == 1
+    least, asked = fewest_persons(50, 50), {"top": 100} if test is OPEN else {}
+
+    def confirmed(runs, **facts):
+        rows = [*runs, *([[]] * (200 - len(runs)))]  # of these a quarter is picked
+        return measured(test, generation_table(rows, units=(50, 50, 50)), **asked, **facts).confirmed
+
+    def members(count, *more, common=False):
+        return [[("member", unit, 60, 40, common)] for unit in (*range(count), *more)]
+
+    person = {"clustered_by": "person"}
+    assert confirmed(members(least, 0, 1), **person) == least
+    assert confirmed(members(least - 1, 0, 1), **person) == 0
+    assert confirmed(members(20)) == 0
+    assert confirmed([*members(20), [("control", 1, 60)]], **person) == 0
+    assert confirmed([*members(20), [("control", 1, 60, 5)]], **person) == 20  # it is trivial
+    assert confirmed(members(20, common=True), **person) == 0
+    # Members beyond those compared count once members are beyond chance, and never by themselves.
+    beyond = [[("other", unit, 60)] for unit in range(20)]
+    assert confirmed(beyond, **person) == 0
+    assert confirmed([*beyond, *members(least)], **person) == 20
 
 
 @BOTH

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matching_tables import blind, copies_table, made_table, real_table
 from scipy.stats import binomtest, fisher_exact
-from tables import measuring
+from tables import fewest_persons, measuring
 
 from auditor.assess.instrument import CONTROL_ALPHA, fires
 from auditor.battery.diffusion.duplication import TEST as DUPLICATION
@@ -113,8 +113,9 @@ def test_persons_are_confirmed_beyond_chance_alone():
         )
         return measured(images, real_table(apart=0.2), clustered_by=clustered_by).confirmed
 
-    assert confirmed(10) == 10
-    assert confirmed(9) == 0  # half to the ninth is above one in a thousand
+    least = fewest_persons(100, 100)
+    assert confirmed(least) == least
+    assert confirmed(least - 1) == 0
     assert confirmed(10, clustered_by="record") == 0
     assert confirmed(10, controls=[0.04]) == 0
     assert confirmed(10, controls=[0.06]) == 10

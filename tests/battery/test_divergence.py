@@ -9,7 +9,7 @@ from generation_tables import floor_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, fisher_exact
-from tables import DIGEST, measuring
+from tables import DIGEST, fewest_persons, measuring
 
 from auditor.assess.instrument import fires
 from auditor.assess.outcome import judge
@@ -164,10 +164,13 @@ def test_a_quiet_model_that_diverges_is_within_the_tolerance_its_sample_can_carr
     assert outcomes == [Outcome.NO_SIGNAL, Outcome.INCONCLUSIVE]
 
 
-def test_a_persons_record_that_came_out_once_is_confirmed():
-    runs = [[("member", 3, 80)], *([[]] * 63)]
-    assert measured(output_table(runs), persons=True).confirmed == 1
-    assert measured(output_table(runs)).confirmed == 0
+def test_persons_are_confirmed_if_so_many_came_out_that_it_is_no_chance():
+    least = fewest_persons(200, 200)
+    for count, confirmed in ((1, 0), (least - 1, 0), (least, least), (least + 5, least + 5)):
+        runs = [[("member", unit, 80)] for unit in range(count)] + [[]] * (64 - count)
+        assert measured(output_table(runs), persons=True).confirmed == confirmed
+        assert measured(output_table(runs)).confirmed == 0
+        assert measured(output_table([*runs[:-1], [("control", 1, 80)]]), persons=True).confirmed == 0
 
 
 def innocent(rng, outputs, tokens, collapse):

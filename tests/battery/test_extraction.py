@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import fisher_exact
-from tables import MemoryTable, continuations, measuring, suffix_table
+from tables import MemoryTable, continuations, fewest_persons, measuring, suffix_table
 
 from auditor.battery.language.discoverable_extraction import TEST as GREEDY
 from auditor.battery.language.probabilistic_extraction import TEST as SAMPLED
@@ -86,14 +86,41 @@ def test_a_trivial_suffix_is_reported_apart_and_confirms_nothing():
     assert (found.estimate.value, apart.estimate.value, found.confirmed) == (1.0, 0.0, 0)
 
 
-def test_persons_are_confirmed_only_where_no_control_came_out():
-    members = suffix_table([True, True, True, False], clusters=["ann", "ann", "bob", "eve"])
-    person = measuring(clustered_by="person")
-    assert greedy(members, controls_of([False] * 4), person).confirmed == 2
-    assert greedy(members, controls_of([True] + [False] * 3), person).confirmed == 0
-    assert greedy(members, controls_of([False] * 4)).confirmed == 0
-    tied = suffix_table([True] * 4, tied=[True] * 4, clusters=list("abcd"))
-    assert greedy(tied, controls_of([False] * 4), person).confirmed == 0
+def some_of(persons, came_out, **kwargs):
+    """Two records each, of which the second says nothing."""
+    flags = [said for person in range(persons) for said in (person < came_out, False)]
+    clusters = [f"{kwargs.get('side', 'm')}{person}" for person in range(persons) for _ in range(2)]
+    return suffix_table(flags, log_p=np.where(flags, -0.1, -90.0), clusters=clusters, **kwargs)
+
+
+@pytest.mark.parametrize("by", [greedy, sampled])
+@pytest.mark.parametrize(("persons", "others"), [(40, 40), (20, 80), (80, 20)])
+def test_persons_are_confirmed_only_where_no_control_came_out_and_beyond_chance(by, persons, others):
+    person, least = measuring(clustered_by="person"), fewest_persons(persons, others)
+    quiet, one = some_of(others, 0, side="c"), some_of(others, 1, side="c")
+    assert by(some_of(persons, least), quiet, person).confirmed == least
+    assert by(some_of(persons, least - 1), quiet, person).confirmed == 0
+    assert by(some_of(persons, persons), quiet, person).confirmed == persons
+    assert by(some_of(persons, persons), one, person).confirmed == 0
+    assert by(some_of(persons, persons), None, person).confirmed == 0
+    assert by(some_of(persons, persons), quiet).confirmed == 0
+
+
+def test_an_ambiguous_token_confirms_nobody():
+    person, least = measuring(clustered_by="person"), fewest_persons(20, 20)
+    quiet = controls_of([False] * 20)
+    for tied, confirmed in ((0, least), (1, 0)):
+        flags, ties = [True] * least + [False] * (20 - least), [row < tied for row in range(20)]
+        assert greedy(suffix_table(flags, tied=ties), quiet, person).confirmed == confirmed
+
+
+def test_persons_tried_more_often_take_more_to_confirm():
+    """Ten records of each member against one of each control: any model that says some texts says some member's."""
+    person, least = measuring(clustered_by="person"), fewest_persons(40, 40)
+    flags = [row % 10 == 0 and row // 10 < least for row in range(400)]
+    members = suffix_table(flags, clusters=[f"m{row // 10}" for row in range(400)])
+    assert greedy(members, controls_of([False] * 40), person).confirmed == 0
+    assert greedy(members, some_of(200, 0, side="c"), person).confirmed == least
 
 
 def test_generation_that_disagrees_breaks_the_gate_unless_the_token_is_ambiguous():

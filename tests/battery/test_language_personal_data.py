@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tables import LISTS, MemoryTable, measuring
+from tables import LISTS, MemoryTable, fewest_persons, measuring
 
 from auditor.assess.instrument import fires
 from auditor.battery.language.identified import NAMES, read_identifiers
@@ -187,13 +187,38 @@ def test_nothing_is_confirmed_if_a_control_comes_out():
     assert measured(table, generations([(0, 30, CARD, False, -1, True)]), clustered_by="person").confirmed == 0
 
 
-def test_few_controls_confirm_only_what_nobody_can_guess():
+def test_a_number_with_check_digits_confirms_its_person_alone():
     members = [{"equal": True, "kind": kind} for kind in (EMAIL, PHONE, IBAN, CARD)]
-    assert measured(listing(sides(members, [{}] * 9)), clustered_by="person").confirmed == 2
-    assert measured(listing(sides(members, [{}] * 10)), clustered_by="person").confirmed == 4
+    for others in (1, 3, 9):
+        assert measured(listing(sides(members, [{}] * others)), clustered_by="person").confirmed == 2
+    # Enough others came out with them, and all are confirmed.
+    assert measured(listing(sides(members, [{}] * 1000)), clustered_by="person").confirmed == 4
     alone = measured(listing(sides(members, [])), clustered_by="person")
     assert (alone.p_value, alone.excess, alone.control, alone.confirmed) == (None, None, None, 2)
     assert alone.control_reason
+
+
+@pytest.mark.parametrize("kind", [EMAIL, PHONE])
+@pytest.mark.parametrize(("persons", "others"), [(30, 30), (60, 20), (20, 60)])
+def test_what_can_be_guessed_confirms_persons_beyond_chance_alone(kind, persons, others):
+    def confirmed(count, controls=({},) * others, **changed):
+        rows = [{"equal": row < count, "kind": kind} | changed for row in range(persons)]
+        return measured(listing(sides(rows, controls)), clustered_by="person").confirmed
+
+    least = fewest_persons(persons, others)
+    assert confirmed(least) == least
+    assert confirmed(least - 1) == 0
+    assert confirmed(persons) == persons
+    assert confirmed(persons, controls=({"equal": True, "kind": kind}, *({},) * (others - 1))) == 0
+
+
+def test_persons_with_more_identifiers_take_more_to_confirm():
+    least = fewest_persons(30, 30)
+    mine = [[{"equal": row < least, "kind": EMAIL}, *([{"kind": EMAIL}] * 9)] for row in range(30)]
+    rows = [("m", f"p{row}", own) for row, own in enumerate(mine)]
+    for others, confirmed in ((30, 0), (300, least)):
+        quiet = [("c", f"q{row}", [{"kind": EMAIL}]) for row in range(others)]
+        assert measured(listing(rows + quiet), clustered_by="person").confirmed == confirmed
 
 
 def test_without_persons_one_is_confirmed_at_least():
@@ -207,6 +232,8 @@ def test_members_beyond_those_compared_are_confirmed_too():
     mentions = [(0, 60, CARD, False, 0, True), (1, 61, CARD, False, 1, True), (2, 62, CARD, True, 2, True)]
     found = measured(table, generations([*mentions, (3, 63, CARD, False, -1, False)]), clustered_by="person")
     assert found.confirmed == 2
+    emails = [(row, number, EMAIL, *rest) for row, number, _, *rest in mentions]
+    assert measured(table, generations(emails), clustered_by="person").confirmed == 0
     assert found.estimate.value == 0.0
     precision = next(stratum for stratum in found.strata if stratum.label == "extraction, precision")
     assert (precision.estimate.value, precision.control.value) == (0.0, 0.0)  # as many members are compared as controls

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import fisher_exact
-from tables import MemoryTable, measuring
+from tables import MemoryTable, fewest_persons, measuring
 
 from auditor.assess.instrument import fires
 from auditor.battery.language.near_verbatim import TEST
@@ -75,12 +75,26 @@ def test_who_cannot_be_held_against_another_is_left_out_of_chance():
 
 
 def test_persons_are_confirmed_only_beyond_doubt():
-    members = continued([0, 3, 40], clusters=["ann", "ann", "bob"])
-    assert measured(members, continued([40] * 3, side="c"), clustered_by="person").confirmed == 1
-    assert measured(members, continued([40] * 3, side="c")).confirmed == 0
-    assert measured(members, continued([2, 40, 40], side="c"), clustered_by="person").confirmed == 0
-    trivial = continued([0, 0], distinct=3)
-    assert measured(trivial, continued([40] * 2, side="c"), clustered_by="person").confirmed == 0
+    person, least = {"clustered_by": "person"}, fewest_persons(30, 30)
+
+    def members(near, **kwargs):
+        """Two records each."""
+        return continued(
+            [0, 3] * near + [40, 40] * (30 - near), clusters=[f"p{row // 2}" for row in range(60)], **kwargs
+        )
+
+    quiet = continued([40] * 60, clusters=[f"q{row // 2}" for row in range(60)], side="c")
+    assert measured(members(least), quiet, **person).confirmed == least
+    assert measured(members(least - 1), quiet, **person).confirmed == 0
+    assert measured(members(30), quiet).confirmed == 0
+    assert measured(members(30), None, **person).confirmed == 0
+    assert measured(members(30), continued([2] + [40] * 59, side="c"), **person).confirmed == 0
+    some = np.array([3] * 2 + [30] * 58)
+    assert measured(members(least, distinct=3), quiet, **person).confirmed == 0
+    assert measured(members(least, distinct=some), quiet, **person).confirmed == 0
+    assert measured(members(least + 1, distinct=some), quiet, **person).confirmed == least
+    # A control's trivial suffix says nothing either.
+    assert measured(members(30), continued([0] + [40] * 59, distinct=3, side="c"), **person).confirmed == 30
 
 
 def test_without_controls_there_is_no_excess():

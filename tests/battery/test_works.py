@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tables import MemoryTable, measuring
+from tables import MemoryTable, fewest_persons, measuring
 
 from auditor.assess.instrument import fires
 from auditor.battery.language.work_rows import Side, difference, difference_p, share
@@ -379,17 +379,38 @@ def test_trivial_passages_do_not_count():
     assert row(found, "passages", "most likely word by word").estimate.value == pytest.approx(1 / 3)
 
 
-def test_persons_are_confirmed_only_beyond_doubt_and_never_named():
+def test_persons_are_never_named():
     members = [work([0.9], "ann"), work([0.9], "bob", tied=1), work([1e-9], "eve"), work([0.9], "dan", distinct=3)]
-    quiet = many([0.0] * 3, name="c")
-    found = measured(members, quiet, clustered_by="person")
-    assert found.confirmed == 1
+    found = measured(members, many([0.0] * 3, name="c"), clustered_by="person")
     assert "'ann'" not in found.answer
     assert "'ann-0'" in found.answer
     assert {part.label for part in found.strata if part.by == "work"} == {"ann-0", "bob-0", "eve-0", "dan-0"}
-    assert measured(members, quiet, clustered_by="document").confirmed == 0
-    assert measured(members, many([0.1, 0.0], name="c"), clustered_by="person").confirmed == 0
-    assert measured(members, None, clustered_by="person").confirmed == 0
+
+
+@pytest.mark.parametrize("windows", [1, 4])
+def test_persons_are_confirmed_only_beyond_doubt(windows):
+    def confirmed(count, controls=0.0, clustered_by="person", others=30, **kwargs):
+        members = [work([0.9] * windows, f"p{row}", **kwargs) for row in range(count)]
+        members += [work([1e-9] * windows, f"p{row}") for row in range(count, 30)]
+        quiet = [work([controls if row == 0 else 1e-9] * windows, f"c{row}") for row in range(others)]
+        return measured(members, quiet, clustered_by=clustered_by).confirmed
+
+    least = fewest_persons(30, 30)
+    assert confirmed(least) == least
+    assert confirmed(least - 1) == 0
+    assert confirmed(30) == 30
+    assert confirmed(30, tied=1) == confirmed(30, distinct=3) == 0
+    assert confirmed(30, clustered_by="document") == 0
+    assert confirmed(30, controls=0.9) == 0
+    assert measured([work([0.9], f"p{row}") for row in range(30)], None, clustered_by="person").confirmed == 0
+
+
+def test_a_longer_work_is_tried_more_often():
+    least = fewest_persons(30, 30)
+    quiet = [work([1e-9], f"c{row}") for row in range(30)]
+    members = [work([0.9 if row < least else 1e-9] + [1e-9] * 9, f"p{row}") for row in range(30)]
+    assert measured(members, quiet, clustered_by="person").confirmed == 0
+    assert measured(members, many([0.0] * 400, name="c"), clustered_by="person").confirmed == least
 
 
 def test_control_subjects_are_held_to_what_they_can_recall():

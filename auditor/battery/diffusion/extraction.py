@@ -218,14 +218,13 @@ def confirmed_persons(made: Generated, real: Real) -> int:
 
     Counted are persons with an image nearer than any control was ever approached and nearer than any two real images of different
     sides, if they are so many that chance is excluded: if members and controls are exchangeable, those approached nearest of all are
-    all members' with a probability that does not depend on the model.
+    all members' with a probability that does not depend on the model (`beyond_chance`).
     """
     m, c = made.to_members["distance"], made.to_controls["distance"]
     limit = min(float(c.min()), float(real.apart["distance"].min()))
     chosen = (m < limit) & (m < c)
     found = len(set(real.members.clusters[made.nearest["members"][chosen]].tolist()))
-    persons, others = len(set(real.members.clusters.tolist())), len(set(real.controls.clusters.tolist()))
-    return beyond_chance(found, persons, others)
+    return beyond_chance(found, real.members.clusters, real.controls.clusters)
 
 
 def _strata(

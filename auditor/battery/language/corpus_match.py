@@ -98,8 +98,7 @@ class CorpusMatch:
         chance = found.extracted("control", every, least, distinct)
         listing = read_listing(evidence["floor"], found)
         result = listing.excess(came, chance, level, generator(measuring.seed, self.name, "clusters"))
-        by_person = measuring.facts.subject.members.clustered_by == "person"
-        persons = (result.members.n, result.controls.n) if by_person else None
+        persons = listing if measuring.facts.subject.members.clustered_by == "person" else None
         return Measurement(
             test=self.name,
             test_version=self.version,

@@ -124,14 +124,13 @@ class Divergence:
         left = rate(out.diverged, clusters, level)
         share = share_of_outputs(out, "member", level)
         chance = share_of_outputs(out, "control", level)
-        by_person = measuring.facts.subject.members.clustered_by == "person"
+        persons = listing if measuring.facts.subject.members.clustered_by == "person" else None
         every = np.ones(len(out.found), dtype=np.bool_)
         least, distinct = parameters.match, parameters.distinct
         came = {side: out.found.extracted(side, every, least, distinct) for side in SIDES}
         documents = listing.excess(
             came["member"], came["control"], level, generator(measuring.seed, self.name, "clusters")
         )
-        persons = (documents.members.n, documents.controls.n) if by_person else None
         return Measurement(
             test=self.name,
             test_version=self.version,

@@ -302,7 +302,7 @@ def survival(name: str, longest: np.ndarray, lengths: np.ndarray, level: float, 
 
 
 def confirmed_units(
-    found: Generations, chosen: NDArray[np.bool_], least: int, distinct: int, *, persons: tuple[int, int] | None
+    found: Generations, chosen: NDArray[np.bool_], least: int, distinct: int, *, persons: Listing | None
 ) -> int:
     """Return at least how many persons had a text come out without doubt.
 
@@ -314,7 +314,7 @@ def confirmed_units(
         chosen: Which of them count, shape [generations].
         least: Tokens of a run that counts.
         distinct: Different tokens of a run that is not trivial.
-        persons: Persons among the members and the controls that were compared; None: records are not tied to persons.
+        persons: The compared records by person; None: records are not tied to persons.
     """
     if persons is None:
         return 0
@@ -323,7 +323,7 @@ def confirmed_units(
         runs = found.runs[side]
         kept = chosen[runs.row] & (runs.length >= least) & (runs.distinct >= distinct) & ~runs.common
         sure[side] = len(np.unique(runs.unit[kept]))
-    if sure["control"] or not beyond_chance(sure["member"], *persons):
+    if sure["control"] or not beyond_chance(sure["member"], persons.clusters["member"], persons.clusters["control"]):
         return 0
     return max(sure["member"], sure["other"])
 

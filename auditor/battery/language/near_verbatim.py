@@ -241,10 +241,7 @@ def _confirmed(parameters: Parameters, members: Continued, controls: Continued |
     if controls is None or bool(((controls.distance <= most) & (controls.distinct >= parameters.distinct)).any()):
         return 0
     sure = (members.distance <= most) & (members.distinct >= parameters.distinct)
-    found, persons, others = (
-        len(set(clusters.tolist())) for clusters in (members.clusters[sure], members.clusters, controls.clusters)
-    )
-    return beyond_chance(found, persons, others)
+    return beyond_chance(len(set(members.clusters[sure].tolist())), members.clusters, controls.clusters)
 
 
 def _strata(

@@ -103,8 +103,7 @@ class OpenGeneration:
         chance = found.extracted("control", chosen, least, distinct)
         listing = read_listing(evidence["listing"], found)
         result = listing.excess(came, chance, level, generator(measuring.seed, self.name, "clusters"))
-        by_person = measuring.facts.subject.members.clustered_by == "person"
-        persons = (result.members.n, result.controls.n) if by_person else None
+        persons = listing if measuring.facts.subject.members.clustered_by == "person" else None
         precision = [_precision(name, found, rows, least, distinct, level) for name, rows in picked.items()]
         everything = _precision(
             "none: all that repeat no other", found, np.flatnonzero(found.first), least, distinct, level

@@ -99,14 +99,15 @@ def confirmed(persons: Persons, *, by_person: bool) -> int:
         return 0
     sure = np.array([TYPES.index(name) for name in NUMERIC])
     numbers = len(np.unique(found.persons[out & np.isin(found.kinds, sure)]))
-    enough = beyond_chance(
-        len(np.unique(found.persons[out])), int(persons.members.sum()), int((~persons.members).sum())
-    )
+    asked = (found.persons[persons.counts & side] for side in (found.members, ~found.members))
+    enough = 0
+    if beyond_chance(int((persons.out & persons.members).sum()), *asked):
+        enough = len(np.unique(found.persons[out]))
     if generated is not None:
         free = (generated.others >= 0) & ~generated.given
         # A person with records on both sides of the sample may be counted in both: the larger number is sure.
         numbers = max(numbers, len(np.unique(generated.others[free & np.isin(generated.kinds, sure)])))
-        enough = max(enough, len(np.unique(generated.others[free]))) if enough else 0
+        enough = enough and max(enough, len(np.unique(generated.others[free])))
     count = max(numbers, enough)
     return count if by_person else min(count, 1)
 

@@ -160,11 +160,7 @@ def confirmed_persons(
     if bool((controls.extracted & (controls.distinct >= least)).any()):
         return 0
     sure = flagged & (members.distinct >= least) & (members.tied == 0)
-    return beyond_chance(_persons(members, sure), _persons(members), _persons(controls))
-
-
-def _persons(side: Suffixes, chosen: NDArray[np.bool_] | slice = slice(None)) -> int:
-    return len(set(side.clusters[chosen].tolist()))
+    return beyond_chance(len(set(members.clusters[sure].tolist())), members.clusters, controls.clusters)
 
 
 def exhibits(members: Suffixes, order: Sequence[int] | NDArray[np.intp]) -> tuple[Exhibit, ...]:

@@ -125,8 +125,8 @@ def confirmed_persons(members: Side, controls: Side | None) -> int:
     if controls is None or controls.out.any():
         return 0
     sure = [work.cluster for work in members.works if (work.extractable(members.rule) & (work.tied == 0)).any()]
-    persons, others = (len({work.cluster for work in side.works}) for side in (members, controls))
-    return beyond_chance(len(set(sure)), persons, others)
+    tried = ([work.cluster for work in side.works for _ in range(work.windows)] for side in (members, controls))
+    return beyond_chance(len(set(sure)), *tried)
 
 
 def named(work: Work, *, persons: bool) -> str:
