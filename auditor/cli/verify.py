@@ -12,7 +12,7 @@ from auditor.errors import EXIT_INTEGRITY
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="A bundle folder, or a report.pdf alone.")],
+    path: Annotated[Path, typer.Argument(help="A bundle: its folder or a zip file of it; or a report.pdf alone.")],
     trust: Annotated[
         Optional[Path],  # noqa: UP045  (typer reads the annotation at run time)
         typer.Option(
@@ -23,23 +23,39 @@ def verify(
         Optional[Path],  # noqa: UP045
         typer.Option(
             "--trust-timestamp",
-            help="Certificate (PEM) of the authority that time-stamped the plan committed beforehand, or of its issuer.",
+            help="Certificate (PEM) of the authority that made the time stamps in it, or of its issuer.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the steps as JSON.")] = False,
 ) -> None:
     """Check that nothing was changed or left out, by whose key it was sealed, and that all that is pure repeats.
 
-    Exits with 4 if any step does not hold.
+    Of a report.pdf alone the signature and the attached evidence are checked, and what needs the bundle is named. Nothing is
+    asked of the network. Exits with 4 if any step does not hold.
     """
-    from auditor.pipeline import verify_path  # noqa: PLC0415  (heavy)
+    from auditor.pipeline import kind_of, verify_path  # noqa: PLC0415  (heavy)
+    from auditor.seal.report_alone import NEEDS_BUNDLE  # noqa: PLC0415
 
     steps = verify_path(path, trust, trust_timestamp)
     held = all(step.held for step in steps)
+    kind = kind_of(path)
+    left_out = NEEDS_BUNDLE if kind == "report" else ()
     if json:
-        print_json({"held": held, "steps": [step._asdict() for step in steps]})
+        print_json(
+            {
+                "held": held,
+                "kind": kind,
+                "steps": [step._asdict() for step in steps],
+                "not_checked": [{"name": name, "needs": needs} for name, needs in left_out],
+            }
+        )
     else:
         for step in steps:
             typer.echo(f"({step.number}) {'holds ' if step.held else 'FAILS '} {step.name}: {step.detail}")
-        typer.echo("The bundle holds." if held else "The bundle does NOT hold.")
+            if not step.held and step.needs != "nothing":
+                typer.echo(f"    (needs {step.needs})")
+        for name, needs in left_out:
+            typer.echo(f"( ) not checked: {name}; needs {needs}")
+        what = "report" if left_out else "bundle"
+        typer.echo(f"The {what} holds." if held else f"The {what} does NOT hold.")
     raise typer.Exit(0 if held else EXIT_INTEGRITY)

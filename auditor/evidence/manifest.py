@@ -116,7 +116,7 @@ def write_manifest(bundle: Path) -> Manifest:
         if not any((bundle / folder).iterdir()):
             (bundle / folder).rmdir()
     listed = [name for name in found.files if not name.endswith(".draft") and name not in _OUTSIDE]
-    wrong = [f"{name}: {fault}" for name in listed if (fault := _misnamed(name))] + list(found.others)
+    wrong = [f"{name}: {fault}" for name in listed if (fault := misnamed(name))] + list(found.others)
     if wrong:
         msg = f"{bundle}: holds what cannot be part of a bundle: {', '.join(wrong[:5])}"
         raise IntegrityError(msg, hint="Only regular files with plain names can be sealed; remove the rest.")
@@ -187,7 +187,7 @@ def check_manifest(bundle: Path, manifest: Manifest) -> Completeness:
     problems = [f"{name}: not a regular file (a link, a pipe or a device)" for name in found.others]
     withheld: list[str] = []
     for entry in manifest.entries:
-        fault = _misnamed(entry.path) or _mislabelled(entry) or _differs(found.files.get(entry.path), entry)
+        fault = misnamed(entry.path) or _mislabelled(entry) or _differs(found.files.get(entry.path), entry)
         if not fault and entry.path not in found.files:
             withheld.append(entry.path)
         elif fault and entry.path not in found.others:
@@ -201,7 +201,7 @@ def check_manifest(bundle: Path, manifest: Manifest) -> Completeness:
     return Completeness(problems, withheld)
 
 
-def _misnamed(name: str) -> str:
+def misnamed(name: str) -> str:
     """Return why a name cannot be that of a file in a bundle on every system; nothing where it can."""
     parts = name.split("/")
     if not all(parts) or {".", ".."} & set(parts):

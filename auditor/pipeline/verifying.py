@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from auditor.errors import UsageError
 from auditor.evidence import bundle as layout
+from auditor.evidence.archive import unpacked
 from auditor.evidence.bundle import Bundle, list_bytes
 from auditor.pipeline.again import assess_bundle, measure_bundle
 from auditor.pipeline.preregistering import deviations_in
@@ -14,38 +15,74 @@ from auditor.pipeline.presenting import html_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from auditor.seal.verify import Step
+    from cryptography import x509
+
+    from auditor.seal.step import Step
 
 
 def verify_path(path: Path, trust: Path | None, trust_timestamp: Path | None = None) -> tuple[Step, ...]:
     """Return the steps of a verification.
 
     Args:
-        path: A bundle, or a report in PDF alone.
+        path: A bundle as a folder or a zip file, or a report in PDF alone.
         trust: Certificate of the signer that the user has from the signer, never from the bundle.
-        trust_timestamp: Certificate of the authority that time-stamped the plan committed beforehand, or of the one that issued it.
+        trust_timestamp: Certificate of the authority that made the time stamps, or of the one that issued it.
 
     Raises:
+        IntegrityError: A zip file holds what no bundle holds.
         KeyMaterialError: The certificate cannot be read.
         UsageError: There is nothing to verify at the path.
     """
     from auditor.seal.keys import read_certificate  # noqa: PLC0415  (heavy)
-    from auditor.seal.verify import Recompute, verify_bundle, verify_pdf  # noqa: PLC0415
+    from auditor.seal.report_alone import verify_pdf  # noqa: PLC0415
 
     trusted = read_certificate(trust) if trust else None
+    authority = read_certificate(trust_timestamp) if trust_timestamp else None
+    kind = kind_of(path)
+    if kind == "report":
+        return verify_pdf(path, trusted, authority=authority)
+    if kind == "archive":
+        with unpacked(path) as folder:
+            return _verify_folder(folder, trusted, authority)
+    return _verify_folder(path, trusted, authority)
+
+
+def kind_of(path: Path) -> Literal["folder", "archive", "report"]:
+    """Return what lies at a path, by its first bytes: a bundle as a folder or a zip file, or a report alone.
+
+    Raises:
+        UsageError: None of these.
+    """
     if path.is_dir():
-        bundle = Bundle(path)
-        again = Recompute(
-            measured=lambda: _measured_again(bundle),
-            assessed=lambda: _assessed_again(bundle),
-            rendered=lambda: {layout.HTML: html_of(bundle)[0]},
-        )
-        authority = read_certificate(trust_timestamp) if trust_timestamp else None
-        return verify_bundle(path, trusted, again, authority=authority)
-    if path.suffix == ".pdf" and path.is_file():
-        return verify_pdf(path, trusted)
-    msg = f"{path}: neither a bundle folder nor a PDF"
-    raise UsageError(msg, hint="Give the folder that `auditor run` wrote, or its report.pdf.")
+        return "folder"
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(4) if path.is_file() else b""
+    except OSError as error:
+        msg = f"{path}: cannot be read ({error.strerror or error})"
+        raise UsageError(
+            msg, hint="Give the folder that `auditor run` wrote, a zip file of it, or its report.pdf."
+        ) from error
+    if start == b"PK\x03\x04":
+        return "archive"
+    if start == b"%PDF" or (start and path.suffix == ".pdf"):
+        return "report"
+    msg = f"{path}: neither a bundle folder, nor a zip file of one, nor a PDF"
+    raise UsageError(msg, hint="Give the folder that `auditor run` wrote, a zip file of it, or its report.pdf.")
+
+
+def _verify_folder(
+    path: Path, trusted: x509.Certificate | None, authority: x509.Certificate | None
+) -> tuple[Step, ...]:
+    from auditor.seal.verify import Recompute, verify_bundle  # noqa: PLC0415  (heavy)
+
+    bundle = Bundle(path)
+    again = Recompute(
+        measured=lambda: _measured_again(bundle),
+        assessed=lambda: _assessed_again(bundle),
+        rendered=lambda: {layout.HTML: html_of(bundle)[0]},
+    )
+    return verify_bundle(path, trusted, again, authority=authority)
 
 
 def _measured_again(bundle: Bundle) -> dict[str, bytes]:

@@ -39,11 +39,7 @@ def sign(payload: bytes, payload_type: str, signer: Signer) -> bytes:
             SHA-256.
     """
     message = pre_authentication_encoding(payload_type, payload)
-    if isinstance(signer.key, ec.EllipticCurvePrivateKey):
-        signature = signer.key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
-    else:
-        salt = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
-        signature = signer.key.sign(message, salt, hashes.SHA256())
+    signature = signer.sign(message, pss=True)
     return canonical_bytes(
         {
             "payload": base64.b64encode(payload).decode(),

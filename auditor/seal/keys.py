@@ -6,12 +6,12 @@ import datetime as dt
 import hashlib
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import NameOID
 from typing_extensions import override
 
@@ -38,11 +38,19 @@ class KeyFiles:
     certificate: Path
 
 
+class HeldKey(Protocol):
+    """A private key that never leaves where it is held: a token or a module for hardware security."""
+
+    def sign(self, message: bytes, *, pss: bool) -> bytes:
+        """Return a signature over a message, with SHA-256; that of an EC key in DER."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Signer:
     """A key that can sign, with its certificate."""
 
-    key: PrivateKey
+    key: PrivateKey | HeldKey
     certificate: x509.Certificate
 
     @property
@@ -54,6 +62,20 @@ class Signer:
     def common_name(self) -> str:
         """Who signs, as the certificate says."""
         return common_name(self.certificate)
+
+    def sign(self, message: bytes, *, pss: bool) -> bytes:
+        """Return a signature over a message, with SHA-256; of an EC key in software, always the same one.
+
+        Args:
+            message: What is signed.
+            pss: RSA keys pad with PSS (the seal); False: PKCS#1 1.5 (the PDF, for the sake of its readers).
+        """
+        if isinstance(self.key, ec.EllipticCurvePrivateKey):
+            return self.key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+        if isinstance(self.key, rsa.RSAPrivateKey):
+            salt = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
+            return self.key.sign(message, salt if pss else padding.PKCS1v15(), hashes.SHA256())
+        return self.key.sign(message, pss=pss)
 
     @override
     def __repr__(self) -> str:

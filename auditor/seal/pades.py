@@ -12,6 +12,7 @@ Traps this module is built around, each with a test:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import io
@@ -25,16 +26,27 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from auditor.errors import KeyMaterialError
+from auditor.errors import IntegrityError, KeyMaterialError
 from auditor.seal.keys import outside_dates
+from auditor.seal.timestamp import check_distance, read_time_stamp
+from auditor.seal.token_form import one_form
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from auditor.seal.keys import Signer
+    from auditor.seal.timestamp import TimeStamp
 
 FIELD = "AuditSignature"
+STAMPED = ", time-stamped (RFC 3161)"
+"""What the reason of a signature ends with that has a time stamp: it is signed, and the time stamp is not."""
+
+_STAMP = "signature_time_stamp_token"
+_RESERVED = 32768
+"""Characters kept for a signature with its time stamp and the authority's certificates, in hexadecimal."""
+_REST = 12288
+"""Of them, those for all but the time stamp."""
 
 _BYTE_RANGE = re.compile(rb"/ByteRange \[0 (\d{1,15}) (\d{1,15}) (\d{1,15})\]")
 _CONTAINER = re.compile(rb"<(?:[0-9A-F]{2})+>")
@@ -48,10 +60,18 @@ class PdfCheck:
     detail: str
 
 
-def sign_pdf(pdf: bytes, signer: Signer, *, signing_time: dt.datetime, reason: str, name: str) -> bytes:
-    """Return the PDF with a PAdES baseline B-B signature that allows no later change.
+def sign_pdf(
+    pdf: bytes,
+    signer: Signer,
+    *,
+    signing_time: dt.datetime,
+    reason: str,
+    name: str,
+    time_stamp: Callable[[bytes], bytes] | None = None,
+) -> bytes:
+    """Return the PDF with a PAdES baseline B-B or, with a time stamp, B-T signature that allows no later change.
 
-    The same PDF, time and EC key give the same bytes. The field is invisible, outside the page box, and not hidden:
+    The same PDF, time and EC key give the same bytes without a time stamp. The field is invisible, outside the page box, and not hidden:
     anything else would break PDF/A-3 or PDF/UA-1.
 
     Args:
@@ -59,13 +79,16 @@ def sign_pdf(pdf: bytes, signer: Signer, *, signing_time: dt.datetime, reason: s
         signer: Key and certificate.
         signing_time: The time of signing, with time zone: the signer's claim, which nobody vouches for without a time
             stamp.
-        reason: Why it is signed.
+        reason: Why it is signed. With a time stamp that is said behind it, under the signature: whoever takes the time stamp
+            away is found.
         name: Who signs.
+        time_stamp: Returns a time-stamp token (RFC 3161, DER) over the bytes it is given. None: there is no time stamp.
 
     Raises:
         KeyMaterialError: The certificate is not valid at that time.
+        IntegrityError: What came is not a time stamp over this signature, of about this time.
 
-    Source: ETSI EN 319 142-1 (PAdES baseline B-B); ISO 32000-2, 12.8.2.2 (certification, no changes permitted).
+    Source: ETSI EN 319 142-1 (PAdES baseline B-B and B-T); ISO 32000-2, 12.8.2.2 (certification, no changes permitted).
     """
     from pyhanko.sign import fields, signers
 
@@ -77,7 +100,7 @@ def sign_pdf(pdf: bytes, signer: Signer, *, signing_time: dt.datetime, reason: s
         field_name=FIELD,
         md_algorithm="sha256",
         subfilter=fields.SigSeedSubFilter.PADES,
-        reason=reason,
+        reason=reason + STAMPED if time_stamp else reason,
         name=name,
         certify=True,
         docmdp_permissions=fields.MDPPerm.NO_CHANGES,
@@ -89,7 +112,9 @@ def sign_pdf(pdf: bytes, signer: Signer, *, signing_time: dt.datetime, reason: s
     )
     out = io.BytesIO()
     with _quietly():
-        _at(signing_time)(metadata, signer=_cms_signer(signer), new_field_spec=place).sign_pdf(_writer(pdf), output=out)
+        _at(signing_time)(
+            metadata, signer=_cms_signer(signer, signing_time, time_stamp), new_field_spec=place
+        ).sign_pdf(_writer(pdf), output=out, bytes_reserved=_RESERVED if time_stamp else None)
     return out.getvalue()
 
 
@@ -126,18 +151,35 @@ def _writer(pdf: bytes) -> Any:  # noqa: ANN401
     return SignatureOnly(io.BytesIO(pdf))
 
 
-def _cms_signer(signer: Signer) -> Any:  # noqa: ANN401
+def _cms_signer(signer: Signer, signing_time: dt.datetime, time_stamp: Callable[[bytes], bytes] | None) -> Any:  # noqa: ANN401
     """Return the PDF library's view of a signer; the private key itself is not handed over."""
+    from asn1crypto import cms  # noqa: PLC0415  (heavy)
     from pyhanko.sign import signers
     from pyhanko_certvalidator.registry import SimpleCertificateStore  # noqa: PLC0415  (heavy)
 
     class Keyed(signers.Signer):  # type: ignore[misc]  # untyped library
         async def async_sign_raw(self, data: bytes, digest_algorithm: str, dry_run: bool = False) -> bytes:  # noqa: ARG002
-            if isinstance(signer.key, ec.EllipticCurvePrivateKey):
-                return signer.key.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
-            return signer.key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+            return signer.sign(data, pss=False)
+
+        async def unsigned_attrs(self, digest_algorithm: str, signature: bytes, signed_attrs: Any, **_: Any) -> Any:  # noqa: ANN401, ARG002
+            if time_stamp is None:
+                return None
+            # In a thread of its own: whoever asks an authority may run a loop of his own.
+            token = await asyncio.to_thread(_stamped, time_stamp, signature, signing_time)
+            values = [cms.ContentInfo.load(token)]
+            return cms.CMSAttributes([cms.CMSAttribute({"type": _STAMP, "values": values})])
 
     return Keyed(signing_cert=_asn1(signer.certificate), cert_registry=SimpleCertificateStore())
+
+
+def _stamped(time_stamp: Callable[[bytes], bytes], signature: bytes, signing_time: dt.datetime) -> bytes:
+    """Return a time stamp over a signature in its one form, after it was checked."""
+    token = one_form(time_stamp(signature))
+    check_distance(read_time_stamp(token, signature).time, signing_time)
+    if 2 * len(token) > _RESERVED - _REST:
+        msg = f"the time stamp has {len(token)} bytes, more than a signature has room for"
+        raise IntegrityError(msg, hint="Name another time-stamping authority.")
+    return token
 
 
 def _asn1(certificate: x509.Certificate) -> Any:  # noqa: ANN401
@@ -159,12 +201,16 @@ def signer_of(pdf: bytes) -> x509.Certificate | None:
         return None
 
 
-def check_pdf_signature(pdf: bytes, trusted: x509.Certificate) -> PdfCheck:
+def check_pdf_signature(
+    pdf: bytes, trusted: x509.Certificate, *, authority: x509.Certificate | None = None
+) -> PdfCheck:
     """Return whether exactly one signature, by a trusted certificate, covers every byte of the file.
 
     Args:
         pdf: The file.
         trusted: The signer's certificate, from the user.
+        authority: Certificate of the time-stamping authority, or of the one that issued it, from the user. None: it is said
+            which certificate a time stamp was made with, not whose it is.
 
     Steps 1 to 4 look at bytes alone: no PDF parser sees a file that the trusted key has not signed. The certificate is
     trusted by itself, so no chain is built and nothing is fetched. Its dates are held against the time that the signer
@@ -174,12 +220,14 @@ def check_pdf_signature(pdf: bytes, trusted: x509.Certificate) -> PdfCheck:
         # (1) the signed ranges are the whole file but the signature itself
         signed, container = _hole(pdf)
         # (2) to (4) the signature is by the trusted key, over these ranges, in the one form
-        _check_container(signed, container, trusted)
+        stamp = _check_container(signed, container, trusted, authority)
         # (5) to (8) the file, read as a PDF, says the same
         with _quietly():
-            return _check_document(pdf, trusted)
+            return _check_document(pdf, trusted, stamp)
     except _Refused as refused:
         return PdfCheck(holds=False, detail=str(refused))
+    except IntegrityError as error:
+        return PdfCheck(holds=False, detail=error.message)
     except Exception as error:  # noqa: BLE001  (a hostile file can make a parser fail in any way; none of them holds)
         return PdfCheck(holds=False, detail=f"the PDF or its signature cannot be read ({type(error).__name__})")
 
@@ -208,7 +256,9 @@ def _structure(container: bytes) -> Any:  # noqa: ANN401
     return cms.ContentInfo.load(container)["content"]
 
 
-def _check_container(signed: bytes, container: bytes, trusted: x509.Certificate) -> None:
+def _check_container(
+    signed: bytes, container: bytes, trusted: x509.Certificate, authority: x509.Certificate | None
+) -> TimeStamp | None:
     structure, certificate = _structure(container), _asn1(trusted)
     (info,) = structure["signer_infos"]
     # (2) the signer is the one who is trusted
@@ -217,7 +267,8 @@ def _check_container(signed: bytes, container: bytes, trusted: x509.Certificate)
         raise _Refused(msg)
     # (3) the structure around the signature is the one this module writes: no field of it is left to chance
     attributes, signature = info["signed_attrs"].untag(), info["signature"].native
-    expected = _only_form(certificate, attributes, signature)
+    token = _token(info, authority)
+    expected = _only_form(certificate, attributes, signature, token)
     if container[: len(expected)] != expected or any(container[len(expected) :]):
         msg = "modified after signing: the signature's own structure was changed"
         raise _Refused(msg)
@@ -237,9 +288,23 @@ def _check_container(signed: bytes, container: bytes, trusted: x509.Certificate)
     if digest != hashlib.sha256(signed).digest():
         msg = "the digest or signature does not fit: the PDF was changed"
         raise _Refused(msg)
+    return read_time_stamp(token, signature, authority) if token else None
 
 
-def _only_form(certificate: Any, attributes: Any, signature: bytes) -> bytes:  # noqa: ANN401
+def _token(info: Any, authority: x509.Certificate | None) -> bytes | None:  # noqa: ANN401
+    """Return the time stamp of a signature in its one form, whatever form it has; None where there is none."""
+    attributes = info["unsigned_attrs"]
+    if not attributes.native:
+        return None
+    (attribute,) = attributes
+    if attribute["type"].native != _STAMP:
+        msg = "modified after signing: the signature's own structure was changed"
+        raise _Refused(msg)
+    (value,) = attribute["values"]
+    return one_form(value.dump(), authority)
+
+
+def _only_form(certificate: Any, attributes: Any, signature: bytes, token: bytes | None) -> bytes:  # noqa: ANN401
     """Return the CMS structure that `sign_pdf` writes around given attributes and a signature."""
     from asn1crypto import cms  # noqa: PLC0415  (heavy)
 
@@ -253,6 +318,9 @@ def _only_form(certificate: Any, attributes: Any, signature: bytes) -> bytes:  #
         "signature_algorithm": {"algorithm": algorithm},
         "signature": signature,
     }
+    if token is not None:
+        stamp = cms.CMSAttribute({"type": _STAMP, "values": [cms.ContentInfo.load(token)]})
+        signer["unsigned_attrs"] = cms.CMSAttributes([stamp])
     signed = {
         "version": "v1",
         "digest_algorithms": [{"algorithm": "sha256"}],
@@ -264,7 +332,7 @@ def _only_form(certificate: Any, attributes: Any, signature: bytes) -> bytes:  #
     return bytes(info.dump())
 
 
-def _check_document(pdf: bytes, trusted: x509.Certificate) -> PdfCheck:
+def _check_document(pdf: bytes, trusted: x509.Certificate, stamp: TimeStamp | None) -> PdfCheck:
     from pyhanko.pdf_utils.reader import PdfFileReader
     from pyhanko.sign.validation import validate_pdf_signature
     from pyhanko.sign.validation.settings import KeyUsageConstraints
@@ -290,6 +358,12 @@ def _check_document(pdf: bytes, trusted: x509.Certificate) -> PdfCheck:
     if outside:
         msg = f"the certificate {outside}, and the signature is of {signed_at}"
         raise _Refused(msg)
+    # and is time-stamped if it says so
+    if str(signature.sig_object.get("/Reason", "")).endswith(STAMPED) != (stamp is not None):
+        msg = f"the time stamp was {'added' if stamp else 'taken away'} after signing"
+        raise _Refused(msg)
+    if stamp is not None:
+        check_distance(stamp.time, signed_at)
     # (8) the library agrees, by its own reading of CMS and PAdES
     context = ValidationContext(trust_roots=[_asn1(trusted)], allow_fetching=False, moment=signed_at)
     usage = KeyUsageConstraints(key_usage={"digital_signature", "non_repudiation"})
@@ -297,9 +371,11 @@ def _check_document(pdf: bytes, trusted: x509.Certificate) -> PdfCheck:
     if not (status.intact and status.valid and status.trusted):
         msg = "not a valid PAdES signature by a certificate for signatures"
         raise _Refused(msg)
-    return PdfCheck(
-        holds=True, detail=f"one signature, by the trusted key, over the entire file, dated {signed_at:%F %H:%M} UTC"
-    )
+    said = f"one signature, by the trusted key, over the entire file, dated {signed_at:%F %H:%M} UTC"
+    if stamp is None:
+        return PdfCheck(holds=True, detail=f"{said} by the signer's own claim")
+    whose = "" if stamp.trusted else ", which is NOT checked: give its certificate with --trust-timestamp"
+    return PdfCheck(holds=True, detail=f"{said}, time-stamped {stamp.described()}{whose}")
 
 
 def attachments_of(pdf: bytes) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Reads time-stamp tokens (RFC 3161): over which bytes, when, by which authority. Asks nobody."""
+"""Reads time-stamp tokens (RFC 3161): over which bytes, when, by which authority. Asks nobody: `preregister.stamping` does."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from auditor.errors import IntegrityError
 from auditor.seal.keys import common_name, fingerprint
+from auditor.seal.token_form import is_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 DIGESTS = ("sha256", "sha384", "sha512")
 """Digests that a time stamp may be over."""
+FARTHEST_S = 600
+"""Longest time between a signature, by the signer's clock, and its time stamp, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,21 @@ class TimeStamp:
     def described(self) -> str:
         """Return time and authority, in words."""
         return f"{self.time:%F %T} UTC by {common_name(self.authority)} (certificate SHA-256 {fingerprint(self.authority)})"
+
+
+def check_distance(stamped: dt.datetime, claimed: dt.datetime) -> None:
+    """Refuse a time stamp that is not of the time that a signature claims: it was stamped again, or a clock is wrong.
+
+    Args:
+        stamped: When the authority saw it.
+        claimed: When the signer says it was signed.
+
+    Raises:
+        IntegrityError: They lie more than ten minutes apart.
+    """
+    if abs((stamped - claimed).total_seconds()) > FARTHEST_S:
+        msg = f"the time stamp is of {stamped:%F %T} UTC, and the signature claims {claimed:%F %T} UTC"
+        raise IntegrityError(msg, hint="Check this machine's clock and the authority's.")
 
 
 def read_time_stamp(token: bytes, content: bytes, trusted: x509.Certificate | None = None) -> TimeStamp:
@@ -102,20 +120,10 @@ def _parts(token: bytes) -> tuple[Any, Any, x509.Certificate]:
     (signer,) = structure["signer_infos"]
     for item in structure["certificates"]:
         certificate = x509.load_der_x509_certificate(item.chosen.dump())
-        if _is_of(signer["sid"], item.chosen):
+        if is_of(signer["sid"], item.chosen):
             return structure, info, certificate
     msg = "the time stamp does not carry the certificate it was signed with"
     raise IntegrityError(msg, hint="Name an authority that sends its certificate.")
-
-
-def _is_of(name: Any, certificate: Any) -> bool:  # noqa: ANN401  (values of an untyped library)
-    if name.name == "issuer_and_serial_number":
-        sid = name.chosen
-        return bool(
-            sid["issuer"].dump() == certificate.issuer.dump()
-            and sid["serial_number"].native == certificate.serial_number
-        )
-    return bool(name.chosen.native == certificate.key_identifier)
 
 
 async def _status(structure: Any, info: Any, content: bytes, root: x509.Certificate) -> dict[str, Any]:  # noqa: ANN401

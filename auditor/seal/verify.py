@@ -48,31 +48,17 @@ from auditor.evidence.shards import observation_root
 from auditor.evidence.table import RECORD_FILE, ObservedTable
 from auditor.seal.dsse import open_envelope, signature_holds
 from auditor.seal.keys import describe_signer, fingerprint, parse_certificate
-from auditor.seal.pades import attachments_of, check_pdf_signature, signer_of
+from auditor.seal.pades import attachments_of, check_pdf_signature
 from auditor.seal.preregistration import open_preregistration
+from auditor.seal.report_alone import ATTACHED
 from auditor.seal.statement import FILES, MODEL, read_statement
+from auditor.seal.step import Step, checked, refuse, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from cryptography import x509
-
-ATTACHED = frozenset({FINDINGS, ASSESSMENT})
-"""What every report carries as attachments, whatever else it carries."""
-
-_SHOWN = 5
-"""Problems named in one line; the rest is counted."""
-
-
-class Step(NamedTuple):
-    """One step of a verification."""
-
-    number: int
-    name: str
-    held: bool
-    detail: str
-    needs: str
 
 
 class Recompute(NamedTuple):
@@ -103,15 +89,15 @@ def verify_bundle(
     steps = list(verify_seal(bundle, trusted, authority))
     if contents_of(bundle).others:
         unsafe = "not done: the folder holds links, pipes or devices, which are never opened"
-        steps += [_step(number, name, needs, _refuse(unsafe)) for number, name, needs in _REST]
+        steps += [checked(number, name, needs, refuse(unsafe)) for number, name, needs in _REST]
         return tuple(steps)
     made = (again.measured, again.assessed, again.rendered) if again else (None, None, None)
     checks = [
         lambda: _roots(bundle),
-        lambda: _pdf(bundle, trusted),
-        *(_repeat(bundle, stage) if stage else _refuse("not done: nothing to repeat it with") for stage in made),
+        lambda: _pdf(bundle, trusted, authority),
+        *(_repeat(bundle, stage) if stage else refuse("not done: nothing to repeat it with") for stage in made),
     ]
-    steps += [_step(*row, check) for row, check in zip(_REST, checks, strict=True)]
+    steps += [checked(*row, check) for row, check in zip(_REST, checks, strict=True)]
     return tuple(steps)
 
 
@@ -135,47 +121,11 @@ def verify_seal(
         authority: Certificate of the time-stamping authority, or of the one that issued it, from the user.
     """
     return (
-        _step(1, "signature of the seal", "the signer's certificate", lambda: _signature(bundle, trusted)),
-        _step(2, "statement", "nothing", lambda: _statement(bundle)),
-        _step(3, "digests of what is sealed", "nothing", lambda: _subjects(bundle)),
-        _step(4, "completeness", "nothing", lambda: _complete(bundle, trusted, authority)),
+        checked(1, "signature of the seal", "the signer's certificate", lambda: _signature(bundle, trusted)),
+        checked(2, "statement", "nothing", lambda: _statement(bundle)),
+        checked(3, "digests of what is sealed", "nothing", lambda: _subjects(bundle)),
+        checked(4, "completeness", "nothing", lambda: _complete(bundle, trusted, authority)),
     )
-
-
-def verify_pdf(path: Path, trusted: x509.Certificate | None) -> tuple[Step, ...]:
-    """Return the steps of a verification of the PDF alone: its signature, and the digests of what is attached.
-
-    Args:
-        path: The PDF.
-        trusted: The signer's certificate, from the user.
-    """
-    return (
-        _step(1, "signature of the PDF", "the signer's certificate", lambda: _pdf_signature(path, trusted)),
-        _step(2, "attachments", "the signer's certificate", lambda: _pdf_attachments(path, trusted)),
-    )
-
-
-def _step(number: int, name: str, needs: str, check: Callable[[], str]) -> Step:
-    """Return a step that holds with what the check says, or does not hold with why it raised."""
-    try:
-        return Step(number, name, True, _one_line(check()), needs)
-    except AuditorError as error:
-        return Step(number, name, False, _one_line(error.message), needs)
-    except Exception as error:  # noqa: BLE001  (a hostile file can break a reader in any way; none of them holds)
-        return Step(number, name, False, _one_line(f"cannot be checked ({type(error).__name__}: {error})"), needs)
-
-
-def _one_line(text: str) -> str:
-    """Return a text on one line: a file name in a hostile bundle may hold anything a terminal would obey."""
-    shown = "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text)
-    return shown if len(shown) <= 2000 else shown[:2000] + " ..."
-
-
-def _refuse(reason: str) -> Callable[[], str]:
-    def check() -> str:
-        raise IntegrityError(reason)
-
-    return check
 
 
 def _signature(bundle: Path, trusted: x509.Certificate | None) -> str:
@@ -238,8 +188,8 @@ def _complete(bundle: Path, trusted: x509.Certificate | None, authority: x509.Ce
     manifest = read_manifest(bundle)
     problems, withheld = check_manifest(bundle, manifest)
     if problems:
-        raise IntegrityError(_some(problems))
-    kept = f", {len(withheld)} restricted withheld: {_some(withheld)}" if withheld else ", nothing withheld"
+        raise IntegrityError(some(problems))
+    kept = f", {len(withheld)} restricted withheld: {some(withheld)}" if withheld else ", nothing withheld"
     committed = _committed(bundle, {entry.path for entry in manifest.entries}, trusted, authority)
     return f"{len(manifest.entries)} files as listed{kept}{committed}"
 
@@ -273,11 +223,6 @@ def _committed(
     return said
 
 
-def _some(items: list[str]) -> str:
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return "; ".join(items[:_SHOWN]) + more
-
-
 def _roots(bundle: Path) -> str:
     manifest = read_manifest(bundle)
     if _observations(manifest) != set(manifest.merkle_roots):
@@ -300,10 +245,10 @@ def _observations(manifest: Manifest) -> set[str]:
     return {parts[1] for parts in split if len(parts) == 3 and (parts[0], parts[2]) == (OBSERVATIONS, RECORD_FILE)}
 
 
-def _pdf(bundle: Path, trusted: x509.Certificate | None) -> str:
+def _pdf(bundle: Path, trusted: x509.Certificate | None, authority: x509.Certificate | None) -> str:
     pdf = read_regular(bundle / PDF)
     certificate = trusted or parse_certificate(read_regular(bundle / SIGNER), SIGNER)
-    check = check_pdf_signature(pdf, certificate)
+    check = check_pdf_signature(pdf, certificate, authority=authority)
     if not check.holds:
         raise IntegrityError(check.detail)
     attached = attachments_of(pdf)
@@ -347,39 +292,3 @@ def _writer(bundle: Path) -> str:
         return str(_read_statement(bundle)[1].get("auditor", "?"))
     except AuditorError:
         return "?"
-
-
-def _pdf_signature(path: Path, trusted: x509.Certificate | None) -> str:
-    pdf = _read_pdf(path)
-    if trusted is not None:
-        check = check_pdf_signature(pdf, trusted)
-        if check.holds:
-            return check.detail
-        raise IntegrityError(check.detail)
-    own = signer_of(pdf)
-    if own is None or not check_pdf_signature(pdf, own).holds:
-        msg = "does not even hold for the certificate in the file; give the signer's certificate with --trust"
-        raise IntegrityError(msg)
-    msg = f"consistent with the certificate in the file ({fingerprint(own)}), but the signer is NOT trusted: "
-    raise IntegrityError(msg + "give the signer's certificate with --trust")
-
-
-def _pdf_attachments(path: Path, trusted: x509.Certificate | None) -> str:
-    pdf = _read_pdf(path)
-    if trusted is None or not check_pdf_signature(pdf, trusted).holds:
-        msg = "not read: nobody trusted has signed them"
-        raise IntegrityError(msg)
-    attached = attachments_of(pdf)
-    missing = sorted(ATTACHED - attached.keys())
-    if missing:
-        msg = f"not attached: {', '.join(missing)}"
-        raise IntegrityError(msg)
-    return ", ".join(f"{name} {hashlib.sha256(content).hexdigest()}" for name, content in attached.items())
-
-
-def _read_pdf(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        msg = f"{path}: cannot be read ({error.strerror or error})"
-        raise IntegrityError(msg) from error

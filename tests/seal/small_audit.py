@@ -135,7 +135,15 @@ def audited(bundle: Path) -> None:
     bundle.mkdir()
     (bundle / layout.POLICY).write_text("id: small\nversion: 1\n")
     (bundle / layout.SUBJECT).write_bytes(canonical_bytes({"name": "small", "model": {"digest": MODEL}}))
-    (bundle / layout.PLAN).write_bytes(canonical_bytes({"jobs": [OBSERVATION.identity()]}))
+    (bundle / layout.PLAN).write_bytes(
+        canonical_bytes(
+            {
+                "jobs": [OBSERVATION.identity()],
+                "policy": digest(bundle / layout.POLICY),
+                "subject": digest(bundle / layout.SUBJECT),
+            }
+        )
+    )
     (bundle / layout.STATEMENTS).write_bytes(b"[]")
     (bundle / layout.ENVIRONMENT).write_bytes(canonical_bytes({"created": NOW.isoformat()}))
     (bundle / layout.FIGURES).mkdir()
