@@ -138,7 +138,7 @@ def _most_copies(findings: Sequence[Finding]) -> Iterator[Fact]:
         row.estimate,
         (
             f"the members' own file declares records that stood in training {row.label} times: {finding.test} read "
-            f"{row.estimate.n:,} of them apart, and finds {_number(row.estimate)}"
+            f"{row.estimate.n:,} of them apart, and its number for these is {_number(row.estimate)}"
         ),
     )
 

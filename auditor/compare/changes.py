@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from auditor.core.record import Record
     from auditor.core.subject import DatasetIdentity
 
-_STATE = ("outcome", "statement", "tests", "decided_by", "statement_ids", "contradiction", "rationale")
+_STATE = ("outcome", "statement", "tests", "decided_by", "statement_ids", "unanswered", "contradiction", "rationale")
 _OF_TESTS = frozenset({"tolerance", "test"})
 _CONSEQUENCES = {
     "policy": "what differs in it is listed under what is declared differently",

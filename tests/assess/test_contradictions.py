@@ -178,7 +178,7 @@ def test_copies_that_are_declared_are_no_fact_of_a_finding_that_means_nothing(ou
     assert bool(found.contradictions) == (outcome.value in ANY)
     if found.contradictions:
         assert (
-            "64+ times: t/a read 8 of them apart, and finds 50.00% (95 % interval 30.00% to 60.00%)"
+            "64+ times: t/a read 8 of them apart, and its number for these is 50.00% (95 % interval 30.00% to 60.00%)"
             in found.contradiction
         )
     alone = finding(outcome, measurement=measurement(strata=rows[:1]))
