@@ -82,7 +82,7 @@ def _bound(statement: Statement, claim: Claim, finding: Finding | None, *, contr
             epsilon=claim.epsilon,
             delta=claim.delta,
             unit=claim.unit,
-            statement=Foreign(shortened(statement.id), "named in section 4"),
+            statement=Foreign(shortened(statement.id), "named in the list of statements"),
             false=100 * RATE,
             true=100 * most,
         )

@@ -138,9 +138,9 @@ def tests_named(names: Sequence[str]) -> Foreign:
 
 def clauses_named(names: Sequence[str], most: int = 50) -> Foreign:
     """Return the ids of clauses, the first of them where there are very many; a third party chose them."""
-    shown = [shortened(name) if may_stand(name) else "a clause named in section 3" for name in names[:most]]
-    more = [f"and {len(names) - most:,} more, in section 3"] if len(names) > most else []
-    return Foreign(", ".join([*shown, *more]), f"{len(names):,} clauses, named in section 3")
+    shown = [shortened(name) if may_stand(name) else "a clause named in the table of clauses" for name in names[:most]]
+    more = [f"and {len(names) - most:,} more, in the table of clauses"] if len(names) > most else []
+    return Foreign(", ".join([*shown, *more]), f"{len(names):,} clauses, named in the table of clauses")
 
 
 def numbers(found: Estimate) -> str:
