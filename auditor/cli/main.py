@@ -15,6 +15,7 @@ from auditor.cli import (
     clauses,
     compare,
     export,
+    imports,
     init,
     keygen,
     plan,
@@ -64,6 +65,7 @@ app.command("verify")(verify.verify)
 app.command("compare")(compare.compare)
 app.command("attach")(attach.attach)
 app.command("export")(export.export)
+app.command("import")(imports.import_)
 app.command("keygen")(keygen.keygen)
 app.command("tests")(catalogue.list_tests)
 app.command("policies")(catalogue.list_policies)

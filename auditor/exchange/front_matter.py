@@ -161,7 +161,7 @@ def _end(lines: Sequence[str], start: int, column: int) -> int:
 
 def _item(result: dict[str, Any], indent: str) -> list[str]:
     """Return a result as an item of a YAML list: two levels in block form, whatever is deeper in flow form."""
-    lines = []
+    lines: list[str] = []
     for key, value in result.items():
         lead = f"{indent}  " if lines else f"{indent}- "
         lines.append(f"{lead}{key}:")

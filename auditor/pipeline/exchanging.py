@@ -9,7 +9,7 @@ from auditor.core.assessment import Assessment, Statement
 from auditor.core.finding import Finding
 from auditor.core.plan import Plan
 from auditor.core.subject import Subject
-from auditor.errors import DataError, UsageError
+from auditor.errors import DataError, IntegrityError, UsageError
 from auditor.evidence import bundle as layout
 from auditor.evidence.bundle import Bundle
 from auditor.evidence.manifest import read_regular
@@ -19,7 +19,10 @@ from auditor.policy.load import load_policy
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from auditor.core.external import ExternalFindings
+    from auditor.exchange.external import Tool
     from auditor.exchange.forms import Form, Predicate
+    from auditor.seal.keys import Signer
 
 _POINTED_TO = (
     layout.MANIFEST,
@@ -121,3 +124,51 @@ def _text(path: Path) -> str:
     except OSError as error:
         msg = f"{path}: cannot be read ({error.strerror or error})"
         raise DataError(msg, hint="Check the path.") from error
+
+
+def import_external(
+    path: Path, file: Path, tool: Tool, signer: Signer, *, trust: Path | None = None
+) -> tuple[ExternalFindings, bytes]:
+    """Return what a file of another tool says, tied to a bundle that was found to hold, and the signed addendum; nothing is written.
+
+    Args:
+        path: The bundle; it stays as it is.
+        file: The file of the other tool.
+        tool: What wrote it.
+        signer: Key and certificate of whoever vouches for having read the file, not for what it says.
+        trust: Certificate of the bundle's signer that the user has from the signer; None: the bundle's own.
+
+    Raises:
+        DataError: The file cannot be read, does not fit its format, or is about another model.
+        IntegrityError: The bundle is damaged, or was not sealed by whom the user trusts.
+        KeyMaterialError: A certificate cannot be read.
+        UsageError: There is no bundle.
+    """
+    from auditor.exchange.external import external  # noqa: PLC0415  (heavy)
+    from auditor.pipeline.before import now  # noqa: PLC0415
+    from auditor.seal.external import sign_external  # noqa: PLC0415
+
+    found = external(file, tool, source_of(path, trust), read=now().isoformat())
+    return found, sign_external(found, signer)
+
+
+def read_addendum(path: Path, addendum: Path, signer: Path) -> ExternalFindings:
+    """Return what a signed addendum says, after its signature was checked and that it is about this bundle.
+
+    Args:
+        path: The bundle.
+        addendum: What `auditor import` wrote.
+        signer: Certificate of whoever signed the addendum, from the signer.
+
+    Raises:
+        IntegrityError: The addendum does not hold, or is about another bundle.
+        KeyMaterialError: The certificate cannot be read.
+    """
+    from auditor.seal.external import open_external  # noqa: PLC0415  (heavy)
+    from auditor.seal.keys import read_certificate  # noqa: PLC0415
+
+    found = open_external(read_regular(addendum), read_certificate(signer))
+    if found.bundle != hashlib.sha256(read_regular(path / layout.MANIFEST)).hexdigest():
+        msg = f"{addendum}: about another bundle ({found.bundle[:16]}) than {path}"
+        raise IntegrityError(msg, hint="Give the bundle it was made beside.")
+    return found
