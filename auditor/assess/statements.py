@@ -14,7 +14,7 @@ from auditor.errors import DataError, did_you_mean
 from auditor.evidence.digests import artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from auditor.core.clause import Catalogue, Clause
@@ -32,7 +32,7 @@ def load_statements(
     catalogues: Sequence[Catalogue],
     *,
     today: dt.date,
-    others: Sequence[Catalogue] = (),
+    others: Callable[[], Sequence[Catalogue]] = tuple,
     forms: Mapping[str, Form] | None = None,
 ) -> tuple[Statement, ...]:
     """Return the statements of a YAML file: a list, or a mapping with the key `statements`.
@@ -44,14 +44,20 @@ def load_statements(
         path: The file.
         catalogues: Catalogues of the policy.
         today: No statement is made later.
-        others: Further catalogues whose clauses a statement may name: one file can serve several policies.
+        others: Returns further catalogues whose clauses a statement may name: one file can serve several policies. It is only called
+            where a clause or form is not among the policy's.
         forms: What the keys of each form ask; what is not there is asked in words.
 
     Raises:
         DataError: The file does not fit, a clause, form or key does not exist, an answer is of the wrong kind, a date lies in the
             future, nobody signs, or a file that a statement rests on is missing or was changed.
     """
-    reader = _Reader(read_file(path), catalogues, others, forms or {}, today)
+    file = read_file(path)
+    own = [clause for catalogue in catalogues for clause in catalogue.clauses]
+    known = {clause.id for clause in own} | {clause.statement.form for clause in own if clause.statement is not None}
+    named = {name for entry in file.entries for name in (*(entry.clauses or ()), *([entry.form] if entry.form else ()))}
+    rest = [] if named <= known else [clause for catalogue in others() for clause in catalogue.clauses]
+    reader = _Reader(file, own, rest, forms or {}, today)
     return tuple(
         found for number, entry in enumerate(reader.file.entries) if (found := reader.statement(number, entry))
     )
@@ -126,16 +132,15 @@ class _Reader:
     def __init__(
         self,
         file: StatementsFile,
-        catalogues: Sequence[Catalogue],
-        others: Sequence[Catalogue],
+        own: Sequence[Clause],
+        rest: Sequence[Clause],
         forms: Mapping[str, Form],
         today: dt.date,
     ) -> None:
         self.file = file
         self._today = today
         self._forms = forms
-        self._own = [clause for catalogue in catalogues for clause in catalogue.clauses]
-        rest = [clause for catalogue in others for clause in catalogue.clauses]
+        self._own = own
         self._clauses = {clause.id: clause for clause in (*rest, *self._own)}
         self._asks: dict[str, dict[str, None]] = {}
         for clause in self._clauses.values():

@@ -77,7 +77,7 @@ def prepare(subject: Path, policy: str | None = None) -> Prepared:
         statements = load_statements(
             path,
             [item.catalogue for item in catalogues],
-            others=[item.catalogue for item in load_all_catalogues(today=None)],
+            others=lambda: [item.catalogue for item in load_all_catalogues(today=None)],
             forms=load_forms(),
             today=now().date(),
         )

@@ -147,8 +147,7 @@ def check_statements(what: Asked, path: Path) -> Checked:
     Raises:
         DataError: The file does not hold: see `load_statements`.
     """
-    others = [item.catalogue for item in load_all_catalogues(today=None)]
-    found = load_statements(path, what.catalogues, today=now().date(), others=others, forms=load_forms())
+    found = load_statements(path, what.catalogues, today=now().date(), others=_others, forms=load_forms())
     said = said_of(what.catalogues, found)
     against = {}
     if what.spec is not None:
@@ -175,6 +174,10 @@ def check_statements(what: Asked, path: Path) -> Checked:
                 )
             )
     return Checked(tuple(rows), tuple(_notes(what, path, found)))
+
+
+def _others() -> list[Catalogue]:
+    return [item.catalogue for item in load_all_catalogues(today=None)]
 
 
 def _declared(spec: LoadedSpec, statements: tuple[Statement, ...]) -> Declared:

@@ -61,7 +61,7 @@ def load(tmp_path, text, **files):
         (tmp_path / name).write_text(content)
     path = tmp_path / "statements.yaml"
     path.write_text(text)
-    return load_statements(path, [BOOK], others=[OTHER], forms={"training": FORM}, today=TODAY)
+    return load_statements(path, [BOOK], others=lambda: [OTHER], forms={"training": FORM}, today=TODAY)
 
 
 def test_one_form_answers_every_clause_that_asks_it(tmp_path):
