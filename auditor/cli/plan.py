@@ -115,13 +115,15 @@ def _check_signer(key: Path, cert: Path) -> None:
 
 
 def _commit(prepared: Prepared, path: Path, key: Path, cert: Path, authority: str | None) -> None:
-    from auditor.pipeline import commit_plan, now  # noqa: PLC0415
+    from auditor.pipeline import commit_plan, earlier_attempts, now  # noqa: PLC0415
     from auditor.seal.keys import load_signer  # noqa: PLC0415
 
     moment = now()
     signer = load_signer(key, cert, passphrase(), now=moment)
     made = commit_plan(prepared, path, signer, created=moment, authority=authority)
     typer.echo(f"Committed: {path}, plan {made.commitment.plan}, at {made.created} by the local clock", err=True)
+    for warning in earlier_attempts(prepared):
+        typer.echo(f"Warning:   {warning}", err=True)
     if authority is not None:
         typer.echo(f"Time stamp: {path}.tst, by {authority}; keep it beside the commitment", err=True)
     typer.echo(f"Then:      auditor run ... --preregistered {path}", err=True)

@@ -2,7 +2,7 @@
 
 from auditor.pipeline.auditing import Audited, Occasion, audit
 from auditor.pipeline.before import Prepared, now, prepare, speed
-from auditor.pipeline.preregistering import commit_plan, read_preregistered
+from auditor.pipeline.preregistering import commit_plan, earlier_attempts, read_preregistered
 from auditor.pipeline.presenting import render_again
 from auditor.pipeline.verifying import kind_of, verify_path
 
@@ -12,6 +12,7 @@ __all__ = [
     "Prepared",
     "audit",
     "commit_plan",
+    "earlier_attempts",
     "kind_of",
     "now",
     "prepare",

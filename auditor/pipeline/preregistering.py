@@ -18,7 +18,7 @@ from auditor.evidence.shards import write_file
 from auditor.pipeline.again import committed_in, policy_of
 from auditor.policy.catalogue import ATTACK_CLASSES
 from auditor.policy.written_out import in_context, mapped
-from auditor.preregister.attempts import Entry, append, begin, data_of
+from auditor.preregister.attempts import Entry, append, begin, data_of, known_before, read
 from auditor.preregister.commitment import commitment
 from auditor.preregister.deviations import deviations
 from auditor.run.environment import describe_environment
@@ -236,6 +236,20 @@ def begin_attempt(prepared: Prepared, bundle: Bundle, given: Preregistered | Non
     entry = entry_of(prepared, digest, started, event="begun")
     committed = given.committed.preregistration.created if given else None
     return begin(_places(prepared, bundle), entry, committed=committed)
+
+
+def earlier_attempts(prepared: Prepared) -> tuple[str, ...]:
+    """Return what whoever commits a plan has to know: attempts whose scores may have been seen, and what is wrong with their record."""
+    known = read(prepared.spec.path.absolute().parent)
+    counts, faults = known_before(
+        [known], entry_of(prepared, None, dt.datetime.fromtimestamp(0, dt.UTC), event="begun")
+    )
+    count = counts["earlier"]
+    said = [f"the record of attempts beside the subject file: {fault}" for fault in faults]
+    if count:
+        attempts = "1 audit of this model and data was" if count == 1 else f"{count} audits of this model and data were"
+        said.append(f"{attempts} begun before this plan was committed; the report will say so")
+    return tuple(said)
 
 
 def note_attempt(

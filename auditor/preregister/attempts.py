@@ -166,7 +166,7 @@ def _content(number: int) -> bytes:
 
 
 def known_before(
-    ledgers: Iterable[Ledger], begun: Entry, *, committed: str | None
+    ledgers: Iterable[Ledger], begun: Entry, *, committed: str | None = None
 ) -> tuple[dict[str, int | None], tuple[str, ...]]:
     """Return the counts of `Attempts`, from the records known when an attempt begins, and what is wrong with them.
 

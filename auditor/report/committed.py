@@ -102,7 +102,7 @@ def _attempts(known: Mapping[str, Any] | None) -> list[str]:
     if known["other_data"]:
         found.append(f"Attempts on the same model with other data: {known['other_data']}.")
     where = (
-        "and is kept nowhere, because it could not be written"
+        "that is kept nowhere, because it could not be written"
         if known["kept"] == "nowhere"
         else f"kept {known['kept']}"
     )

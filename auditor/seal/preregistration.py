@@ -40,8 +40,8 @@ class Committed:
 
     @property
     def latest(self) -> dt.datetime:
-        """The latest moment at which it may have been made, by its own clock and by its time stamp."""
-        return max(self.created, self.stamp.time) if self.stamp else self.created
+        """The later of its own clock and its time stamp, in whole seconds, as audits write when they began."""
+        return max(self.created, self.stamp.time.replace(microsecond=0)) if self.stamp else self.created
 
     def described(self) -> str:
         """Return by whom and when, in words."""
