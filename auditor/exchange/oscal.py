@@ -143,15 +143,12 @@ def _reviewed(source: Source) -> dict[str, Any]:
         selection["include-controls"] = [{"control-id": token} for token in sorted({_token(name) for name in clauses})]
     else:
         selection["include-all"] = {}
-    return {
-        "control-selections": [selection],
-        "control-objective-selections": [
-            {
-                "description": "One objective for each test of the policy.",
-                "include-objectives": [{"objective-id": objective(finding.test)} for finding in source.findings],
-            }
-        ],
-    }
+    objectives: dict[str, Any] = {"description": "One objective for each test of the policy."}
+    if source.findings:
+        objectives["include-objectives"] = [{"objective-id": objective(finding.test)} for finding in source.findings]
+    else:
+        objectives["include-all"] = {}
+    return {"control-selections": [selection], "control-objective-selections": [objectives]}
 
 
 def _remarks(source: Source, silent: list[Finding]) -> str:
