@@ -183,6 +183,8 @@ def clause_changes(
         if not fields or shown is None:
             continue
         named = {test for state in (before, after) if state for test in state.tests}
+        if "contradiction" in fields:
+            named |= _contradicting(before, after)
         causes = [f"the outcome of {change.test}" for change in outcomes if change.test in named]
         causes += [
             f"the {change.field} of {change.name}"
@@ -191,6 +193,8 @@ def clause_changes(
         ]
         causes += [f"the clause's {change.field}" for change in made if change.kind == "clause" and change.name == name]
         causes += _of_statements(name, first, second, made)
+        if "contradiction" in fields and first.subject.release_context is not second.subject.release_context:
+            causes.append("the declared release context")
         causes += [
             f"evidence_for of {change.name}"
             for change in made
@@ -217,6 +221,11 @@ def clause_changes(
             )
         )
     return tuple(found)
+
+
+def _contradicting(*states: ClauseState | None) -> set[str]:
+    """Return the tests that contradict a statement of a clause, whether they are evidence for it or not."""
+    return {item.test for state in states if state for item in state.contradictions if item.test}
 
 
 def _evidence_apart(first: Source, second: Source, test: str) -> bool:
