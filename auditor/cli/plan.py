@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from auditor.cli.console import duration, print_json, print_table
-from auditor.cli.keygen import DEFAULT_CERTIFICATE, DEFAULT_KEY, passphrase
+from auditor.cli.keygen import DEFAULT_KEY, certificate_for, passphrase_for
 
 if TYPE_CHECKING:
     from auditor.pipeline import Prepared
@@ -27,10 +27,13 @@ def plan(
             "--commit", help="Commit this plan: write a signed commitment to this file, before any score exists."
         ),
     ] = None,
-    key: Annotated[Path, typer.Option("--key", help="Signing key (PEM), for --commit.")] = DEFAULT_KEY,
+    key: Annotated[
+        Path, typer.Option("--key", help="Signing key (PEM, PKCS#12 or PKCS#11), for --commit.")
+    ] = DEFAULT_KEY,
     cert: Annotated[
-        Path, typer.Option("--cert", help="Certificate of the key (PEM), for --commit.")
-    ] = DEFAULT_CERTIFICATE,
+        Optional[Path],  # noqa: UP045
+        typer.Option("--cert", help="Certificate of the key (PEM), for --commit; as for `auditor run`."),
+    ] = None,
     timestamp: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -106,20 +109,20 @@ def plan(
     typer.echo(f"Controls of the instrument: {controls} observations of the memorizer and the innocent (seconds).")
 
 
-def _check_signer(key: Path, cert: Path) -> None:
+def _check_signer(key: Path, cert: Path | None) -> None:
     """Refuse a key that could not sign, before the time is spent that digests take."""
     from auditor.pipeline import now  # noqa: PLC0415
     from auditor.seal.keys import load_signer  # noqa: PLC0415
 
-    load_signer(key, cert, passphrase(), now=now())
+    load_signer(key, certificate_for(key, cert), passphrase_for(key), now=now())
 
 
-def _commit(prepared: Prepared, path: Path, key: Path, cert: Path, authority: str | None) -> None:
+def _commit(prepared: Prepared, path: Path, key: Path, cert: Path | None, authority: str | None) -> None:
     from auditor.pipeline import commit_plan, earlier_attempts, now  # noqa: PLC0415
     from auditor.seal.keys import load_signer  # noqa: PLC0415
 
     moment = now()
-    signer = load_signer(key, cert, passphrase(), now=moment)
+    signer = load_signer(key, certificate_for(key, cert), passphrase_for(key), now=moment)
     made = commit_plan(prepared, path, signer, created=moment, authority=authority)
     typer.echo(f"Committed: {path}, plan {made.commitment.plan}, at {made.created} by the local clock", err=True)
     for warning in earlier_attempts(prepared):

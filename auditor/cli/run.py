@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from auditor.cli.console import print_json
-from auditor.cli.keygen import DEFAULT_CERTIFICATE, DEFAULT_KEY, passphrase
+from auditor.cli.keygen import DEFAULT_KEY, certificate_for, passphrase_for
 
 
 def run(
@@ -22,8 +22,28 @@ def run(
         Optional[Path],  # noqa: UP045
         typer.Option("--out", "-o", help="Folder of the bundle. Default: audit-<name> in the current folder."),
     ] = None,
-    key: Annotated[Path, typer.Option("--key", help="Signing key (PEM), from `auditor keygen`.")] = DEFAULT_KEY,
-    cert: Annotated[Path, typer.Option("--cert", help="Certificate of the key (PEM).")] = DEFAULT_CERTIFICATE,
+    key: Annotated[
+        Path,
+        typer.Option(
+            "--key",
+            help="Signing key: PEM, as `auditor keygen` writes it; PKCS#12 (.p12, .pfx); or a PKCS#11 address (pkcs11:...). "
+            "The passphrase or PIN comes from AUDITOR_PASSPHRASE or is asked for.",
+        ),
+    ] = DEFAULT_KEY,
+    cert: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--cert",
+            help="Certificate of the key (PEM). Default: the one that lies with a PKCS#12 or PKCS#11 key, else that of `auditor keygen`.",
+        ),
+    ] = None,
+    timestamp: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--timestamp",
+            help="Address of a time-stamping authority (RFC 3161) that says when the PDF was signed: it is sent a digest, nothing else.",
+        ),
+    ] = None,
     preregistered: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -48,7 +68,12 @@ def run(
     from auditor.seal.keys import load_signer, read_certificate  # noqa: PLC0415
 
     started = now()
-    signer = load_signer(key, cert, passphrase(), now=started)
+    certificate = certificate_for(key, cert)
+    signer = load_signer(key, certificate, passphrase_for(key), now=started)
+    if timestamp is not None:
+        from auditor.preregister.stamping import request_time_stamp  # noqa: PLC0415  (heavy)
+
+        request_time_stamp(b"auditor: does the authority answer?", timestamp)
     if committed_by is not None and preregistered is None:
         msg = "--committed-by says who committed a plan, and no plan is given"
         raise UsageError(msg, hint="Give the committed plan with --preregistered.")
@@ -64,11 +89,12 @@ def run(
     command = ["auditor", "run", str(subject), *(["--policy", policy] if policy else []), "--out", str(folder)]
     command += ["--preregistered", str(preregistered)] if preregistered else []
     command += ["--committed-by", str(committed_by)] if committed_by else []
+    command += ["--timestamp", timestamp] if timestamp else []
     occasion = Occasion(operator=signer.common_name, command=shlex.join(command), started=started)
     from auditor.cli.progress import shown_progress  # noqa: PLC0415  (rich)
 
     with shown_progress(prepared.plan, quiet=quiet) as progress:
-        audited = audit(prepared, folder, signer, occasion, progress, committed)
+        audited = audit(prepared, folder, signer, occasion, progress, committed, timestamp)
     for warning in audited.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     if json:
@@ -84,5 +110,7 @@ def run(
             typer.echo(f"{finding.outcome.value:<15} {finding.test}: {finding.reason}")
         typer.echo(f"Bundle:  {folder}")
         typer.echo(f"Report:  {folder / 'report.pdf'} and {folder / 'report.html'}")
-        typer.echo(f"Verify:  auditor verify {shlex.quote(str(folder))} --trust {shlex.quote(str(cert))}")
+        typer.echo(
+            f"Verify:  auditor verify {shlex.quote(str(folder))} --trust {shlex.quote(str(certificate or 'CERTIFICATE'))}"
+        )
     raise typer.Exit(audited.assessment.exit_code)

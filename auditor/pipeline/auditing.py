@@ -56,6 +56,7 @@ def audit(
     occasion: Occasion,
     progress: Progress,
     preregistered: Preregistered | None = None,
+    authority: str | None = None,
 ) -> Audited:
     """Return the finished audit: the whole way from a plan to a sealed bundle.
 
@@ -69,6 +70,7 @@ def audit(
         occasion: Who runs it, when, and how it is run again.
         progress: Told of every observation.
         preregistered: The plan as it was committed beforehand; None: none was, or the bundle was begun with one.
+        authority: Address of the authority that time-stamps the signature of the PDF (RFC 3161); None: no time stamp.
 
     Raises:
         UsageError: The folder holds another audit.
@@ -88,7 +90,7 @@ def audit(
     bundle.write(layout.INSTRUMENT, list_bytes(instrument))
     assessment = assess_bundle(bundle)
     bundle.write_record(layout.ASSESSMENT, assessment)
-    seal_bundle(bundle, signer)
+    seal_bundle(bundle, signer, authority)
     warnings = note_attempt(prepared, bundle, "finished", now(), assessment.exit_code)
     return Audited(out, findings, assessment, warnings)
 

@@ -49,13 +49,20 @@ def _created(bundle: Bundle) -> dt.datetime:
     return dt.datetime.fromisoformat(bundle.read_plain(layout.ENVIRONMENT)["created"])
 
 
-def seal_bundle(bundle: Bundle, signer: Signer) -> None:
+def seal_bundle(bundle: Bundle, signer: Signer, authority: str | None = None) -> None:
     """Render the report, sign the PDF, list every file and seal the list.
 
     Args:
         bundle: A bundle with findings and assessment.
         signer: Key and certificate.
+        authority: Address of a time-stamping authority (RFC 3161); it is sent a digest of the PDF's signature. None: no time
+            stamp, the time of signing is a claim.
+
+    Raises:
+        StorageError: The authority gives no time stamp; everything before the signature is kept.
+        IntegrityError: What it gives is not a time stamp over the signature.
     """
+    from auditor.preregister.stamping import request_time_stamp  # noqa: PLC0415  (heavy)
     from auditor.seal.dsse import sign  # noqa: PLC0415  (heavy)
     from auditor.seal.pades import sign_pdf  # noqa: PLC0415
     from auditor.seal.statement import PAYLOAD_TYPE, build_statement, predicate_of  # noqa: PLC0415
@@ -71,6 +78,7 @@ def seal_bundle(bundle: Bundle, signer: Signer) -> None:
         signing_time=now(),
         reason="Memorization audit report",
         name=signer.common_name,
+        time_stamp=(lambda content: request_time_stamp(content, authority)) if authority else None,
     )
     bundle.write(layout.PDF, signed)
     write_manifest(bundle.root)

@@ -6,12 +6,13 @@ import datetime as dt
 import hashlib
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 from typing_extensions import override
 
@@ -26,6 +27,16 @@ PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 LEAST_RSA = 3072
 """Bits."""
+PKCS12 = {".p12", ".pfx"}
+"""Endings of files that hold a key with its certificate."""
+PURPOSES = {
+    "1.3.6.1.5.5.7.3.36",  # documentSigning, RFC 9336
+    "1.3.6.1.5.5.7.3.4",  # emailProtection, what document signing was done with before it
+    "1.3.6.1.4.1.311.10.3.12",  # Microsoft document signing
+    "1.2.840.113583.1.1.5",  # Adobe authentic documents
+    "2.5.29.37.0",  # any
+}
+"""Extended key usages with which a certificate may sign a report; one without any may, too."""
 KEY_FILE = "auditor.key.pem"
 CERTIFICATE_FILE = "auditor.crt.pem"
 
@@ -111,9 +122,15 @@ def describe_signer(certificate: x509.Certificate) -> str:
 
 
 def generate_key(
-    folder: Path, name: str, *, now: dt.datetime, days: int = 825, passphrase: bytes | None = None
+    folder: Path,
+    name: str,
+    *,
+    now: dt.datetime,
+    days: int = 825,
+    passphrase: bytes | None = None,
+    kind: Literal["ec", "rsa"] = "ec",
 ) -> KeyFiles:
-    """Write a new EC P-256 key and its self-signed certificate, and return where they lie.
+    """Write a new key, EC P-256 or RSA of 3072 bits, and its self-signed certificate, and return where they lie.
 
     Args:
         folder: Where to write; made if it is not there.
@@ -121,6 +138,7 @@ def generate_key(
         now: The time, UTC.
         days: How long the certificate is valid.
         passphrase: Encrypts the key; None: it lies there in the clear, readable by its owner alone.
+        kind: Kind of the key.
 
     Raises:
         KeyMaterialError: There is a key already, or the name cannot be used.
@@ -138,7 +156,9 @@ def generate_key(
     if passphrase == b"":
         msg = "an empty passphrase would leave the key unprotected"
         raise KeyMaterialError(msg, hint="Set AUDITOR_PASSPHRASE to something, or do not set it.")
-    key = ec.generate_private_key(ec.SECP256R1())
+    key: PrivateKey = (
+        rsa.generate_private_key(65537, LEAST_RSA) if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
+    )
     certificate = _self_signed(key, name, now, days)
     protection = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
     encoded = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
@@ -152,7 +172,7 @@ def generate_key(
     return files
 
 
-def _self_signed(key: ec.EllipticCurvePrivateKey, name: str, now: dt.datetime, days: int) -> x509.Certificate:
+def _self_signed(key: PrivateKey, name: str, now: dt.datetime, days: int) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     usage = x509.KeyUsage(
         digital_signature=True,
@@ -216,74 +236,6 @@ def parse_certificate(content: bytes, where: str) -> x509.Certificate:
     return certificate
 
 
-def load_signer(key_path: Path, certificate_path: Path, passphrase: bytes | None, *, now: dt.datetime) -> Signer:
-    """Return a key with its certificate, both fit to sign now.
-
-    Raises:
-        KeyMaterialError: One of them is missing or unreadable, they do not belong together, the key is of a refused
-            kind, others can read it, or the certificate is not valid now.
-    """
-    key = _load_key(key_path, passphrase)
-    certificate = read_certificate(certificate_path)
-    _check_kind(key, key_path)
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    own = key.public_key().public_bytes(serialization.Encoding.DER, form)
-    if own != certificate.public_key().public_bytes(serialization.Encoding.DER, form):
-        msg = f"{key_path}: the key does not belong to the certificate {certificate_path}"
-        raise KeyMaterialError(msg, hint="Give the pair that `auditor keygen` wrote together.")
-    _check_usage(certificate, certificate_path)
-    _check_dates(certificate, certificate_path, now)
-    return Signer(key, certificate)
-
-
-def _load_key(path: Path, passphrase: bytes | None) -> PrivateKey:
-    try:
-        mode = path.stat().st_mode
-        content = path.read_bytes()
-    except OSError as error:
-        msg = f"{path}: the signing key cannot be read ({error.strerror or error})"
-        raise KeyMaterialError(
-            msg, hint="Make one with `auditor keygen --name NAME`, or name it with --key."
-        ) from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        msg = f"{path}: others than its owner can reach the signing key (mode {stat.S_IMODE(mode):04o})"
-        raise KeyMaterialError(msg, hint=f"chmod 600 {path}")
-    try:
-        key = serialization.load_pem_private_key(content, passphrase)
-    except TypeError as error:
-        needed = "is encrypted and no passphrase was given" if passphrase is None else "is not encrypted"
-        msg = f"{path}: the signing key {needed}"
-        raise KeyMaterialError(msg, hint="Set AUDITOR_PASSPHRASE for an encrypted key, and only for one.") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        msg = f"{path}: not a private key in PEM form, or the passphrase is wrong"
-        raise KeyMaterialError(msg, hint="Check AUDITOR_PASSPHRASE and the file.") from error
-    return key  # type: ignore[return-value]  # _check_kind refuses every other kind
-
-
-def _check_kind(key: object, path: Path) -> None:
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        msg = f"{path}: Ed25519 keys are refused, because common PDF readers take their signatures for damaged data"
-        raise KeyMaterialError(msg, hint="Use EC P-256 (`auditor keygen`) or RSA of 3072 bits and more.")
-    if isinstance(key, rsa.RSAPrivateKey):
-        if key.key_size < LEAST_RSA:
-            msg = f"{path}: an RSA key of {key.key_size} bits is too short"
-            raise KeyMaterialError(msg, hint=f"Use EC P-256 (`auditor keygen`) or RSA of {LEAST_RSA} bits and more.")
-        return
-    if not (isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)):
-        msg = f"{path}: keys of this kind are not supported"
-        raise KeyMaterialError(msg, hint="Use EC P-256 (`auditor keygen`) or RSA of 3072 bits and more.")
-
-
-def _check_usage(certificate: x509.Certificate, path: Path) -> None:
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return
-    if not (usage.digital_signature or usage.content_commitment):
-        msg = f"{path}: the certificate is not one for signatures (its key usage allows none)"
-        raise KeyMaterialError(msg, hint="Use a certificate with digitalSignature or nonRepudiation.")
-
-
 def outside_dates(certificate: x509.Certificate, moment: dt.datetime) -> str:
     """Return how a moment lies outside a certificate's dates, in words; nothing where it lies inside.
 
@@ -296,6 +248,138 @@ def outside_dates(certificate: x509.Certificate, moment: dt.datetime) -> str:
     if moment < certificate.not_valid_before_utc:
         return f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
     return ""
+
+
+def needs_passphrase(key: Path) -> bool:
+    """Return whether a key cannot be used without a passphrase or PIN."""
+    if is_held(key):
+        return True
+    try:
+        content = key.read_bytes()
+    except OSError:
+        return False
+    return b"ENCRYPTED" in content or key.suffix.lower() in PKCS12
+
+
+def brings_certificate(key: Path) -> bool:
+    """Return whether the certificate lies with the key: in a PKCS#12 file or a PKCS#11 token."""
+    return is_held(key) or key.suffix.lower() in PKCS12
+
+
+def is_held(key: Path) -> bool:
+    """Return whether a key is named by a PKCS#11 address (RFC 7512) and not by a file."""
+    return str(key).startswith("pkcs11:")
+
+
+def load_signer(key_path: Path, certificate_path: Path | None, passphrase: bytes | None, *, now: dt.datetime) -> Signer:
+    """Return a key with its certificate, both fit to sign now.
+
+    Args:
+        key_path: A PEM file, a PKCS#12 file (.p12, .pfx), or a PKCS#11 address (RFC 7512, `pkcs11:...`).
+        certificate_path: Its certificate, PEM. None: the one that lies with a PKCS#12 or PKCS#11 key.
+        passphrase: Passphrase of the file or PIN of the token.
+        now: The time, UTC.
+
+    Raises:
+        KeyMaterialError: One of them is missing or unreadable, they do not belong together, the key is of a refused
+            kind, others can read it, or the certificate may not sign or is not valid now.
+        UnsupportedError: A PKCS#11 address without the extra `[pkcs11]`.
+    """
+    key: PrivateKey | HeldKey
+    found: x509.Certificate | None = None
+    if is_held(key_path):
+        from auditor.seal.held_key import open_held_key  # noqa: PLC0415  (an optional package)
+
+        key, public, found = open_held_key(str(key_path), passphrase)
+    else:
+        own, found = _load_key(key_path, passphrase)
+        key, public = own, own.public_key()
+    _check_kind(public, key_path)
+    if certificate_path is not None:
+        found = read_certificate(certificate_path)
+    if found is None:
+        msg = f"{key_path}: no certificate lies with the key"
+        raise KeyMaterialError(msg, hint="Name the certificate (PEM) with --cert.")
+    where = certificate_path or key_path
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    encoded = public.public_bytes(serialization.Encoding.DER, form)
+    if encoded != found.public_key().public_bytes(serialization.Encoding.DER, form):
+        msg = f"{key_path}: the key does not belong to the certificate {where}"
+        raise KeyMaterialError(msg, hint="Give the pair that `auditor keygen` wrote together.")
+    _check_usage(found, where)
+    _check_dates(found, where, now)
+    return Signer(key, found)
+
+
+def _load_key(path: Path, passphrase: bytes | None) -> tuple[PrivateKey, x509.Certificate | None]:
+    try:
+        mode = path.stat().st_mode
+        content = path.read_bytes()
+    except OSError as error:
+        msg = f"{path}: the signing key cannot be read ({error.strerror or error})"
+        raise KeyMaterialError(
+            msg, hint="Make one with `auditor keygen --name NAME`, or name it with --key."
+        ) from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        msg = f"{path}: others than its owner can reach the signing key (mode {stat.S_IMODE(mode):04o})"
+        raise KeyMaterialError(msg, hint=f"chmod 600 {path}")
+    if path.suffix.lower() in PKCS12:
+        return _from_pkcs12(path, content, passphrase)
+    try:
+        key = serialization.load_pem_private_key(content, passphrase)
+    except TypeError as error:
+        needed = "is encrypted and no passphrase was given" if passphrase is None else "is not encrypted"
+        msg = f"{path}: the signing key {needed}"
+        raise KeyMaterialError(msg, hint="Set AUDITOR_PASSPHRASE for an encrypted key, and only for one.") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        msg = f"{path}: not a private key in PEM form, or the passphrase is wrong"
+        raise KeyMaterialError(msg, hint="Check AUDITOR_PASSPHRASE and the file.") from error
+    return key, None  # type: ignore[return-value]  # _check_kind refuses every other kind
+
+
+def _from_pkcs12(path: Path, content: bytes, passphrase: bytes | None) -> tuple[PrivateKey, x509.Certificate | None]:
+    try:
+        key, certificate, _ = pkcs12.load_key_and_certificates(content, passphrase)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        msg = f"{path}: not a PKCS#12 file, or the passphrase is wrong"
+        raise KeyMaterialError(msg, hint="Check AUDITOR_PASSPHRASE and the file.") from error
+    if key is None:
+        msg = f"{path}: the PKCS#12 file holds no private key"
+        raise KeyMaterialError(msg, hint="Export it again with its private key.")
+    return key, certificate  # type: ignore[return-value]  # _check_kind refuses every other kind
+
+
+def _check_kind(key: object, path: Path) -> None:
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        msg = f"{path}: Ed25519 keys are refused, because common PDF readers take their signatures for damaged data"
+        raise KeyMaterialError(msg, hint="Use EC P-256 (`auditor keygen`) or RSA of 3072 bits and more.")
+    if isinstance(key, rsa.RSAPublicKey):
+        if key.key_size < LEAST_RSA:
+            msg = f"{path}: an RSA key of {key.key_size} bits is too short"
+            raise KeyMaterialError(msg, hint=f"Use EC P-256 (`auditor keygen`) or RSA of {LEAST_RSA} bits and more.")
+        return
+    if not (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)):
+        msg = f"{path}: keys of this kind are not supported"
+        raise KeyMaterialError(msg, hint="Use EC P-256 (`auditor keygen`) or RSA of 3072 bits and more.")
+
+
+def _check_usage(certificate: x509.Certificate, path: Path) -> None:
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        usage = None
+    try:
+        purposes = {
+            item.dotted_string for item in certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        }
+    except x509.ExtensionNotFound:
+        purposes = set()
+    if purposes and not purposes & PURPOSES:
+        msg = f"{path}: the certificate is for {', '.join(sorted(purposes))}, which is not the signing of documents"
+        raise KeyMaterialError(msg, hint="Use a certificate for document signing or e-mail, or one for no set purpose.")
+    if usage is not None and not (usage.digital_signature or usage.content_commitment):
+        msg = f"{path}: the certificate is not one for signatures (its key usage allows none)"
+        raise KeyMaterialError(msg, hint="Use a certificate with digitalSignature or nonRepudiation.")
 
 
 def _check_dates(certificate: x509.Certificate, path: Path, now: dt.datetime) -> None:
