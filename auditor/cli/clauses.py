@@ -53,7 +53,7 @@ def list_clauses(
     from auditor.contract.registry import listed  # noqa: PLC0415
     from auditor.errors import UsageError, did_you_mean  # noqa: PLC0415
     from auditor.pipeline import now  # noqa: PLC0415
-    from auditor.policy.catalogue import load_attack_classes  # noqa: PLC0415
+    from auditor.policy.catalogue import load_attack_classes, load_forms  # noqa: PLC0415
     from auditor.policy.load import check_catalogues, load_all_catalogues  # noqa: PLC0415
 
     found = load_all_catalogues(today=now().date(), folder=catalogues)
@@ -61,7 +61,7 @@ def list_clauses(
         for warning in item.warnings:
             typer.echo(f"Warning: {warning}", err=True)
     if check:
-        check_catalogues(found, {item.name for item in listed("tests")})
+        check_catalogues(found, {item.name for item in listed("tests")}, load_forms(catalogues))
         _summary(found)
         return
     filters: dict[str, tuple[str | None, set[str]]] = {

@@ -11,7 +11,9 @@ from auditor.assess.clauses import of_clause, said_of, unanswered
 from auditor.assess.contradiction import Declared, contradictions
 from auditor.assess.forms import NeededForm, Signer, Updated, needed_forms, update, write_forms
 from auditor.assess.statements import load_statements, read_file
+from auditor.contract.registry import load
 from auditor.core.assessment import StatementState
+from auditor.core.evidence import Omission
 from auditor.core.yaml import parse_yaml
 from auditor.errors import DataError, UsageError
 from auditor.pipeline.before import now
@@ -212,5 +214,26 @@ def _notes(what: Asked, path: Path, found: tuple[Statement, ...]) -> list[str]:
                 place = file.where(number, "evidence", position)
                 notes.append(
                     f"{place}: '{item.path}' has no sha256, so that a change is not noticed; now it is {digest}"
+                )
+    return [*notes, *_undeclared(what.policy, found)]
+
+
+def _undeclared(policy: Policy, found: tuple[Statement, ...]) -> list[str]:
+    """Return where differential privacy is claimed and the policy's test of it is asked to refute something else."""
+    said = [claim for item in found for claim in claims(item) if claim.kind is Kind.EPSILON]
+    notes = []
+    for entry in policy.tests:
+        if entry.tolerance is None or entry.tolerance.statistic != "epsilon_lower" or entry.not_applicable is not None:
+            continue
+        test = load("tests", entry.test)
+        if isinstance(test, Omission):
+            continue
+        asked = test.parameters.from_plain(entry.parameters).plain()
+        for claim in said:
+            speaks = asked.get("unit") in {"record", claim.unit} and asked.get("delta", -1.0) >= claim.delta
+            if not speaks or asked.get("declared") != claim.epsilon:
+                wanted = f"declared: {claim.epsilon:g}, delta: {claim.delta:g}, unit: {claim.unit}"
+                notes.append(
+                    f"{claim.words}; the policy's {entry.test} is not asked to refute that: write {{{wanted}}} under its parameters"
                 )
     return notes

@@ -18,7 +18,7 @@ from auditor.core.record import digest_of
 from auditor.core.resources import resource
 from auditor.core.yaml import Document, load_yaml, validate
 from auditor.errors import PolicyError, did_you_mean
-from auditor.policy.catalogue import LoadedCatalogue, catalogue_names, load_catalogue, shipped_names
+from auditor.policy.catalogue import FORMS, LoadedCatalogue, catalogue_names, load_catalogue, shipped_names
 from auditor.policy.inherit import inherit
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from auditor.core.clause import Clause
+    from auditor.core.statement import Form
 
 
 Content = bytes
@@ -282,12 +283,15 @@ def load_all_catalogues(*, today: dt.date | None, folder: Path | None = None) ->
     return tuple(load_catalogue(name, today=today, folder=folder) for name in names)
 
 
-def check_catalogues(catalogues: Sequence[LoadedCatalogue], installed: AbstractSet[str]) -> None:
+def check_catalogues(
+    catalogues: Sequence[LoadedCatalogue], installed: AbstractSet[str], forms: Mapping[str, Form] | None = None
+) -> None:
     """Refuse catalogues that give one id to two clauses, name a test that is not installed, or leave a clause without an answer.
 
     Args:
         catalogues: The catalogues.
         installed: Names of the installed tests.
+        forms: The forms of statements, each of whose keys has to be explained; none: every key is asked by its name.
 
     Raises:
         PolicyError: A clause does not hold.
@@ -303,7 +307,21 @@ def check_catalogues(catalogues: Sequence[LoadedCatalogue], installed: AbstractS
                 if test not in installed:
                     msg = f"{item.catalogue.id}: the clause '{clause.id}' names '{test}', which is not installed"
                     raise PolicyError(msg, hint=did_you_mean(test, installed))
+            _check_form(item.catalogue.id, clause, forms or {})
             answered = clause.tests or clause.every_test or clause.attack_classes or clause.statement
             if not answered and clause.kind is not ClauseKind.INTERPRETIVE:
                 msg = f"{item.catalogue.id}: the clause '{clause.id}' names no test, no attack class and no statement"
                 raise PolicyError(msg, hint="Say what can answer it, or that it is interpretive.")
+
+
+def _check_form(catalogue: str, clause: Clause, forms: Mapping[str, Form]) -> None:
+    asked = clause.statement
+    if asked is None or not forms:
+        return
+    if asked.form not in forms:
+        msg = f"{catalogue}: the clause '{clause.id}' asks a form '{asked.form}' that {FORMS}.yaml does not have"
+        raise PolicyError(msg, hint=did_you_mean(asked.form, forms))
+    for key in asked.asks:
+        if key not in forms[asked.form].answers:
+            msg = f"{catalogue}: the clause '{clause.id}' asks '{key}', which the form '{asked.form}' does not explain"
+            raise PolicyError(msg, hint=did_you_mean(key, forms[asked.form].answers))

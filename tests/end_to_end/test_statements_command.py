@@ -131,6 +131,24 @@ def test_what_a_person_should_look_at_is_named_with_its_line(subject):
     assert "statements.yaml:9: 'b' answers AIA-53-CD" in notes[1]
 
 
+def test_a_declared_epsilon_that_the_policy_does_not_test_is_named(subject):
+    path = subject.parent / "statements.yaml"
+    path.write_text(
+        "- id: a\n  form: training_method_statement\n  answers: {epsilon: 2.5, delta: 1e-6, unit: person}\n"
+        "  author: A\n  role: B\n  date: 2026-01-01\n"
+    )
+    _, notes = states(subject, "--policy", "edpb-28-2024")
+    assert (
+        "language/epsilon is not asked to refute that: write {declared: 2.5, delta: 1e-06, unit: person}" in notes[-1]
+    )
+    own = subject.parent / "asking.yaml"
+    own.write_text(
+        "id: asking\nversion: 1\ntitle: A\nextends: edpb-28-2024\nbecause: epsilon is declared\ntests:\n"
+        "  - {test: language/epsilon, because: declared, parameters: {declared: 2.5, delta: 1e-5, unit: person}}\n"
+    )
+    assert not states(subject, "--policy", own)[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
