@@ -76,8 +76,15 @@ def _written(card: str, source: Source, where: str, url: str) -> str:
     for markers in (RISKS, EVALUATION):
         body = without(body, *markers, where)
     del body[:offset]
-    body = _placed(body, _RISKS, lambda _: [_risk(source)], newline)
-    body = _placed(body, _EVALUATION, lambda level: _section(source, url, level), newline)
+    # Both places are found in the text of others alone, and filled from below, so that neither part comes to lie in the other.
+    ours = [
+        _placed(body, _EVALUATION, lambda level: _section(source, url, level)),
+        _placed(body, _RISKS, lambda _: [_risk(source)]),
+    ]
+    if body and not body[-1].endswith(("\n", "\r")):
+        body[-1] += newline
+    for place, lines in sorted(ours, key=lambda part: part[0], reverse=True):
+        body[place:place] = [f"{text}{newline}" for text in lines]
     opening, closing = (parts.opening, "") if parts.opening else (f"---{newline}", f"---{newline}")
     return opening + settings + closing + "".join(body)
 
@@ -129,14 +136,13 @@ def _metric(finding: Finding, measured: Measurement, found: Estimate) -> dict[st
     return {"type": finding.test, "value": found.value, "name": line(measured.title), "args": arguments}
 
 
-def _placed(body: Sequence[str], part: _Part, content: Callable[[int], list[str]], newline: str) -> list[str]:
-    """Return the text with a part at the end of a section, or with the section at the end of the text if there is none.
+def _placed(body: Sequence[str], part: _Part, content: Callable[[int], list[str]]) -> tuple[int, list[str]]:
+    """Return where a part goes, the end of its section or of the text, and its lines without their ends.
 
     Args:
-        body: The text.
-        part: What is put in.
+        body: The text of others.
+        part: What is put in; with its heading, if the text has none.
         content: Its lines, for the level of the heading it stands under.
-        newline: End of line of the text.
     """
     found = headings(body)
     heading = next((item for name in part.under for item in found if item.text == name), None)
@@ -147,11 +153,7 @@ def _placed(body: Sequence[str], part: _Part, content: Callable[[int], list[str]
             item.line for item in found if item.line > heading.line and (not part.whole or item.level <= heading.level)
         )
         place, said = next(after, len(body)), content(heading.level)
-    lines = [f"{text}{newline}" for text in (part.markers[0], *said, part.markers[1])]
-    kept = list(body[:place])
-    if kept and not kept[-1].endswith(("\n", "\r")):
-        kept[-1] += newline
-    return [*kept, *lines, *body[place:]]
+    return place, [part.markers[0], *said, part.markers[1]]
 
 
 def _risk(source: Source) -> str:
