@@ -40,7 +40,7 @@ class Question(Record):
             return "" if answer in self.one_of else f"Write one of: {', '.join(self.one_of)}."
         number = isinstance(answer, int | float) and not isinstance(answer, bool)
         fits, hint = {
-            "words": (isinstance(answer, str) or number, "Write it in words, in quotes."),
+            "words": (isinstance(answer, str), "Write it in words: put a number into quotes, so that 1.10 stays 1.10."),
             "number": (number and float(answer) >= 0.0, "Write a number of 0 or more."),
             "yes-or-no": (isinstance(answer, bool), "Write true or false."),
             "date": (_is_date(answer), 'Write for example "2026-01-31".'),

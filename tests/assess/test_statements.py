@@ -121,6 +121,12 @@ def test_whatever_the_kind_not_applicable_is_an_answer(tmp_path):
         ("epsilon: 2.5", "epsilon: {a: 2}", ["statements.yaml:6:", "'epsilon' is a mapping"], "in one text"),
         ("when: 2026-01-31", "when: 31.1.2026", ["statements.yaml:7:", "not an ISO date"], "2026-01-31"),
         ("when: 2026-01-31", "hash: 12ab", ["statements.yaml:7:", "'12ab' is not a SHA-256"], "sha256sum"),
+        (
+            "why: >-\n      Because\n      of that.",
+            "why: 1.10",
+            ["statements.yaml:8:", "'1.1' is not in words"],
+            "1.10 stays 1.10",
+        ),
         ("unit:", "unit: users", ["statements.yaml:11:", "'users' is not one of"], "record, person"),
         ("why: >-", "why: true\n    what: >-", ["statements.yaml:9:", "no key 'what'"], "why"),
         ("form: training", "form: training\n  clauses: [C-3]", ["statements.yaml:4:", "asks the form 'other'"], "ask this form"),
