@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from auditor.battery.estimates import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +17,16 @@ CONFIRMED = 1e-3
 """Largest probability with which one test confirms anybody by mistake: the battery's correction does not cover it."""
 
 
+class Confirmed(NamedTuple):
+    """How many persons are confirmed, and what the reader has to know if nobody is though something came out."""
+
+    persons: int = 0
+    caveats: tuple[str, ...] = ()
+
+
 def beyond_chance(
     found: int, members: NDArray[np.generic] | Sequence[str], controls: NDArray[np.generic] | Sequence[str]
-) -> int:
+) -> Confirmed:
     """Return how many persons are confirmed, of whom something came out while it did of no control person.
 
     A model that never saw either side may still say what anybody could say, and by chance of members alone. Fewer persons than
@@ -28,7 +37,18 @@ def beyond_chance(
         members: The person of each record of the members that was tried.
         controls: The person of each record of the controls that was tried; nothing came out of any.
     """
-    return found if found > 0 and chance(found, _records(members), _records(controls)) <= CONFIRMED else 0
+    if found <= 0 or not len(controls):
+        return Confirmed()
+    likely = chance(found, _records(members), _records(controls))
+    if likely <= CONFIRMED:
+        return Confirmed(found)
+    whose = "one person" if found == 1 else f"{found:,} persons"
+    said = (
+        f"Something of {whose} in the training data came out and of no control person. Chance alone does that with a probability "
+        f"of up to {percent(likely)}, and persons are confirmed at {percent(CONFIRMED)} or less: look at what came out, or ask a "
+        "model that never saw it for the same."
+    )
+    return Confirmed(0, (said,))
 
 
 def chance(found: int, members: NDArray[np.int64], controls: NDArray[np.int64]) -> float:

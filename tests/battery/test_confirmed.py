@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom, hypergeom
 from tables import fewest_persons
 
-from auditor.battery.confirmed import CONFIRMED, beyond_chance, chance
+from auditor.battery.confirmed import CONFIRMED, Confirmed, beyond_chance, chance
 
 RNG = np.random.default_rng
-ONES = np.ones
 AUDITS = 4000
 MOST = int(binom.isf(1e-4, AUDITS, CONFIRMED))
 """More come once in ten thousand runs where each audit confirms somebody with the probability that is promised."""
@@ -93,19 +92,20 @@ def test_all_or_nobody_whatever_the_order_of_the_records(members, controls, foun
         for name, own in (("m", members), ("c", controls))
     ]
     expected = found if 0 < found <= len(members) and chance(found, members, controls) <= CONFIRMED else 0
-    assert beyond_chance(found, *sides) == expected
+    assert beyond_chance(found, *sides).persons == expected
     for side in sides:
         random.shuffle(side)
-    assert beyond_chance(found, *(np.array(side, dtype=object) for side in sides)) == expected
+    assert beyond_chance(found, *(np.array(side, dtype=object) for side in sides)).persons == expected
 
 
 def test_without_controls_or_without_anything_found_nobody_is():
     everybody = [f"m{row}" for row in range(1000)]
     for found in (-1, 0, 1, 1000, 1001):
-        assert beyond_chance(found, everybody, []) == 0
-        assert beyond_chance(found, [], everybody) == 0
-    assert beyond_chance(0, everybody, ["c"]) == beyond_chance(1001, everybody, ["c"]) == 0
-    assert beyond_chance(1000, everybody, ["c"]) == 1000  # 1 of 1001 divisions
+        assert beyond_chance(found, everybody, []) == Confirmed()
+        assert beyond_chance(found, [], everybody).persons == 0
+    assert beyond_chance(0, everybody, ["c"]) == Confirmed()
+    assert beyond_chance(1001, everybody, ["c"]).persons == 0
+    assert beyond_chance(1000, everybody, ["c"]) == Confirmed(1000)  # 1 of 1001 divisions
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,16 @@ def test_without_controls_or_without_anything_found_nobody_is():
 def test_the_fewest_persons_are_those_of_the_documentation(members, controls, least):
     sides = [f"m{row}" for row in range(members)], [f"c{row}" for row in range(controls)]
     assert fewest_persons(members, controls) == least
-    assert beyond_chance(least, *sides) == least
-    assert beyond_chance(least - 1, *sides) == 0
+    assert beyond_chance(least, *sides) == Confirmed(least)
+    assert beyond_chance(least - 1, *sides).persons == 0
+
+
+def test_who_came_out_and_is_not_confirmed_is_said_with_the_probability_of_chance():
+    members, controls = [f"m{row}" for row in range(100)], [f"c{row}" for row in range(300)]
+    for found, whose, likely in ((1, "of one person in", "25.0 %"), (3, "of 3 persons in", "1.53 %")):
+        (said,) = beyond_chance(found, members, controls).caveats
+        assert whose in said
+        assert f"up to {likely}," in said
 
 
 def records_of(rng, count, how):
@@ -173,5 +181,7 @@ def test_dependence_between_persons_does_not_matter_where_sides_are_exchangeable
         together = int(rng.choice([1, 3, 6, 7, 8, 9, 10, 20, 40]))
         member = rng.permutation(80) < 40
         if member[:together].all():
-            wrong += beyond_chance(together, [str(row) for row in range(40)], [f"c{row}" for row in range(40)]) > 0
+            wrong += (
+                beyond_chance(together, [str(row) for row in range(40)], [f"c{row}" for row in range(40)]).persons > 0
+            )
     assert wrong <= MOST

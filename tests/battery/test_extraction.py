@@ -99,7 +99,11 @@ def test_persons_are_confirmed_only_where_no_control_came_out_and_beyond_chance(
     person, least = measuring(clustered_by="person"), fewest_persons(persons, others)
     quiet, one = some_of(others, 0, side="c"), some_of(others, 1, side="c")
     assert by(some_of(persons, least), quiet, person).confirmed == least
-    assert by(some_of(persons, least - 1), quiet, person).confirmed == 0
+    few = by(some_of(persons, least - 1), quiet, person)
+    assert few.confirmed == 0
+    assert few.caveats[0].startswith(
+        f"Something of {least - 1} persons in the training data came out and of no control person."
+    )
     assert by(some_of(persons, persons), quiet, person).confirmed == persons
     assert by(some_of(persons, persons), one, person).confirmed == 0
     assert by(some_of(persons, persons), None, person).confirmed == 0

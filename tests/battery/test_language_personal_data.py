@@ -191,6 +191,10 @@ def test_a_number_with_check_digits_confirms_its_person_alone():
     members = [{"equal": True, "kind": kind} for kind in (EMAIL, PHONE, IBAN, CARD)]
     for others in (1, 3, 9):
         assert measured(listing(sides(members, [{}] * others)), clustered_by="person").confirmed == 2
+        assert not any("Chance alone" in caveat for caveat in measured(listing(sides(members, [{}]))).caveats)
+        guessed = measured(listing(sides(members[:2], [{}] * others)), clustered_by="person")
+        assert guessed.confirmed == 0
+        assert "Something of 2 persons" in guessed.caveats[0]
     # Enough others came out with them, and all are confirmed.
     assert measured(listing(sides(members, [{}] * 1000)), clustered_by="person").confirmed == 4
     alone = measured(listing(sides(members, [])), clustered_by="person")

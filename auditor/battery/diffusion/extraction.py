@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from auditor.battery.blind import blind_gates
-from auditor.battery.confirmed import beyond_chance
+from auditor.battery.confirmed import Confirmed, beyond_chance
 from auditor.battery.copies import copies_bins, copies_figure
 from auditor.battery.diffusion.generated import (
     EMBEDDED,
@@ -136,6 +136,7 @@ class Extraction:
         sides = (hits[0] > 0, real.members.clusters, hits[1] > 0, real.controls.clusters)
         count, by_chance = int((hits[0] > 0).sum()), int((hits[1] > 0).sum())
         persons = facts.subject.members.clustered_by == "person"
+        sure = confirmed_persons(made, real) if persons else Confirmed()
         return Measurement(
             test=self.name,
             test_version=self.version,
@@ -150,7 +151,7 @@ class Extraction:
             control=control,
             excess=excess,
             p_value=excess_rate_p(*sides, generator(measuring.seed, self.name, "clusters")),
-            confirmed=confirmed_persons(made, real) if persons else 0,
+            confirmed=sure.persons,
             members=len(real.members),
             controls=len(real.controls),
             gates=(
@@ -172,7 +173,7 @@ class Extraction:
                 ),
             ),
             exhibits=_exhibits(evidence["generations"], made, real, matched[0], hits[0], rule),
-            caveats=_caveats(parameters, real, facts),
+            caveats=(*sure.caveats, *_caveats(parameters, real, facts)),
             method=(
                 f"The model makes {len(made):,} images ({parameters.steps} steps), each from a seed of its own, and each is held "
                 f"against {len(real.members):,} members and as many controls, exactly; captions or classes, where the model "
@@ -213,7 +214,7 @@ def _rates(
     return rate(members, sides[1], level), rate(controls, sides[3], level), excess_rate(*sides, level)
 
 
-def confirmed_persons(made: Generated, real: Real) -> int:
+def confirmed_persons(made: Generated, real: Real) -> Confirmed:
     """Return the number of persons of whom an image came out beyond chance, one for one.
 
     Counted are persons with an image nearer than any control was ever approached and nearer than any two real images of different

@@ -99,6 +99,7 @@ class CorpusMatch:
         listing = read_listing(evidence["floor"], found)
         result = listing.excess(came, chance, level, generator(measuring.seed, self.name, "clusters"))
         persons = listing if measuring.facts.subject.members.clustered_by == "person" else None
+        sure = confirmed_units(found, every, least, distinct, persons=persons)
         return Measurement(
             test=self.name,
             test_version=self.version,
@@ -114,7 +115,7 @@ class CorpusMatch:
             control=result.controls,
             excess=result.excess,
             p_value=result.p_value,
-            confirmed=confirmed_units(found, every, least, distinct, persons=persons),
+            confirmed=sure.persons,
             members=len(came),
             controls=len(chance),
             gates=(variety(found),),
@@ -122,7 +123,7 @@ class CorpusMatch:
             strata=tuple(_strata(parameters, found, listing, evidence["floor"], level)),
             figures=(_lengths_figure(found, evidence["floor"], level),),
             exhibits=exhibits(found, every, least, distinct),
-            caveats=(*_caveats(found, parameters), *not_drawn_at_random(measuring.facts)),
+            caveats=(*sure.caveats, *_caveats(found, parameters), *not_drawn_at_random(measuring.facts)),
             method=(
                 f"The model generates from its beginning and after {parameters.prompt} tokens of members and of controls, "
                 f"sampling among the {parameters.top_k} likeliest tokens. A document came out if {least} of its tokens in "

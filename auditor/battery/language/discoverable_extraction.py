@@ -153,6 +153,7 @@ class DiscoverableExtraction:
         beside = f", against {between(control)} of {len(controls):,} controls" if control and controls else ""
         persons = measuring.facts.subject.members.clustered_by == "person"
         generated = was_generated(evidence["members"])
+        sure = confirmed_persons(members, controls, members.extracted, parameters.distinct, persons=persons)
         return Measurement(
             test=self.name,
             test_version=self.version,
@@ -165,7 +166,7 @@ class DiscoverableExtraction:
             control_reason="" if control else no_controls(),
             excess=excess,
             p_value=p_value,
-            confirmed=confirmed_persons(members, controls, members.extracted, parameters.distinct, persons=persons),
+            confirmed=sure.persons,
             members=len(members),
             controls=len(controls) if controls else 0,
             gates=() if generated else (_agreement(members, evidence["continuations"], suffix),),
@@ -184,7 +185,7 @@ class DiscoverableExtraction:
             exhibits=exhibits(
                 members, np.flatnonzero(members.extracted)[np.argsort(-members.distinct[members.extracted])]
             ),
-            caveats=self._caveats(parameters, members, controls, generated=generated),
+            caveats=(*sure.caveats, *self._caveats(parameters, members, controls, generated=generated)),
             method=(
                 f"Each record's first {prefix} tokens are given to the model; it is extracted if {_decided(suffix, generated=generated)}. "
                 "Held-out records are treated alike. Rates have exact intervals, differences Newcombe's, both clustered "

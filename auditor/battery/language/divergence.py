@@ -131,6 +131,7 @@ class Divergence:
         documents = listing.excess(
             came["member"], came["control"], level, generator(measuring.seed, self.name, "clusters")
         )
+        sure = confirmed_units(out.found, every, least, distinct, persons=persons)
         return Measurement(
             test=self.name,
             test_version=self.version,
@@ -144,7 +145,7 @@ class Divergence:
             excess=excess_share(out, level),
             # Tokens are drawn anew by whoever asks; records were dealt out before training. Chance must explain neither.
             p_value=max(p_of_tokens(out), documents.p_value) if share else 1.0,
-            confirmed=confirmed_units(out.found, every, least, distinct, persons=persons),
+            confirmed=sure.persons,
             members=len(came["member"]),
             controls=len(came["control"]),
             gates=(_divergence_gate(out, left),),
@@ -152,7 +153,7 @@ class Divergence:
             strata=tuple(_strata(out, listing, evidence["floor"], parameters, level)),
             figures=(_power_figure(out),),
             exhibits=exhibits(out.found, every, least, distinct),
-            caveats=(*_caveats(out, parameters), *not_drawn_at_random(measuring.facts)),
+            caveats=(*sure.caveats, *_caveats(out, parameters), *not_drawn_at_random(measuring.facts)),
             method=(
                 f"Tokens drawn from the vocabulary are repeated {parameters.repeats} times each, and the model goes on, sampling "
                 f"among the {parameters.top_k} likeliest. What follows the repetition, if it is long and varied enough to hold a "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import numpy as np
 
-from auditor.battery.confirmed import beyond_chance
+from auditor.battery.confirmed import Confirmed, beyond_chance
 from auditor.battery.estimates import estimate, excess_rate, excess_rate_p, one_sided, rate
 from auditor.core.finding import Estimate, Exhibit, Gate, PerQuery, Series, Stratum
 from auditor.errors import IntegrityError, UnsupportedError
@@ -303,7 +303,7 @@ def survival(name: str, longest: np.ndarray, lengths: np.ndarray, level: float, 
 
 def confirmed_units(
     found: Generations, chosen: NDArray[np.bool_], least: int, distinct: int, *, persons: Listing | None
-) -> int:
+) -> Confirmed:
     """Return at least how many persons had a text come out without doubt.
 
     A run counts that is not trivial and stands in no control; and none does if such a run of a control stands in no
@@ -317,15 +317,16 @@ def confirmed_units(
         persons: The compared records by person; None: records are not tied to persons.
     """
     if persons is None:
-        return 0
+        return Confirmed()
     sure = {}
     for side in SIDES:
         runs = found.runs[side]
         kept = chosen[runs.row] & (runs.length >= least) & (runs.distinct >= distinct) & ~runs.common
         sure[side] = len(np.unique(runs.unit[kept]))
-    if sure["control"] or not beyond_chance(sure["member"], persons.clusters["member"], persons.clusters["control"]):
-        return 0
-    return max(sure["member"], sure["other"])
+    if sure["control"]:
+        return Confirmed()
+    compared = beyond_chance(sure["member"], persons.clusters["member"], persons.clusters["control"])
+    return Confirmed(max(compared.persons, sure["other"])) if compared.persons else compared
 
 
 def variety(found: Generations) -> Gate:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from auditor.battery.confirmed import beyond_chance
+from auditor.battery.confirmed import Confirmed, beyond_chance
 from auditor.battery.copies import copies_bins
 from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
 from auditor.battery.language.discoverable_extraction import forecast_rates, power_of_rates
@@ -165,6 +165,7 @@ class NearVerbatim:
             p_value = excess_rate_p(*sides, generator(measuring.seed, self.name, "clusters"))
         persons = measuring.facts.subject.members.clustered_by == "person"
         beside = f", against {between(control)} of {len(controls):,} controls" if control and controls else ""
+        sure = _confirmed(parameters, members, controls, most) if persons else Confirmed()
         return Measurement(
             test=self.name,
             test_version=self.version,
@@ -180,7 +181,7 @@ class NearVerbatim:
             control_reason="" if control else no_controls(),
             excess=excess,
             p_value=p_value,
-            confirmed=_confirmed(parameters, members, controls, most) if persons else 0,
+            confirmed=sure.persons,
             members=len(members),
             controls=len(controls) if controls else 0,
             power=power_of_rates(found.n, control.n if control else 0, level),
@@ -188,6 +189,7 @@ class NearVerbatim:
             figures=(_figure(parameters, members, controls, level),),
             exhibits=_exhibits(members, near),
             caveats=(
+                *sure.caveats,
                 "Greedy decoding after this prefix says one continuation; other prompts and sampling may come nearer.",
                 "Nearness is of tokens: a paraphrase or a translation is not seen.",
                 *((f"{members.too_short:,} members are too short to be tested.",) if members.too_short else ()),
@@ -236,10 +238,10 @@ def _dataset(side: str) -> Literal["members", "controls"]:
     return "members" if side == "members" else "controls"
 
 
-def _confirmed(parameters: Parameters, members: Continued, controls: Continued | None, most: int) -> int:
+def _confirmed(parameters: Parameters, members: Continued, controls: Continued | None, most: int) -> Confirmed:
     """Return the persons with a suffix that is not trivial and came near, if no such suffix of a control did and it is not chance."""
     if controls is None or bool(((controls.distance <= most) & (controls.distinct >= parameters.distinct)).any()):
-        return 0
+        return Confirmed()
     sure = (members.distance <= most) & (members.distinct >= parameters.distinct)
     return beyond_chance(len(set(members.clusters[sure].tolist())), members.clusters, controls.clusters)
 

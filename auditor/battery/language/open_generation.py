@@ -109,6 +109,7 @@ class OpenGeneration:
             "none: all that repeat no other", found, np.flatnonzero(found.first), least, distinct, level
         )
         others = found.extracted("other", chosen, least, distinct)
+        sure = confirmed_units(found, chosen, least, distinct, persons=persons)
         return Measurement(
             test=self.name,
             test_version=self.version,
@@ -124,7 +125,7 @@ class OpenGeneration:
             control=result.controls,
             excess=result.excess,
             p_value=result.p_value,
-            confirmed=confirmed_units(found, chosen, least, distinct, persons=persons),
+            confirmed=sure.persons,
             members=len(came),
             controls=len(chance),
             gates=(variety(found),),
@@ -133,6 +134,7 @@ class OpenGeneration:
             figures=(_precision_figure(precision, everything),),
             exhibits=exhibits(found, chosen, least, distinct),
             caveats=(
+                *sure.caveats,
                 "An attacker who picks otherwise, or asks more often, may find more.",
                 "That a text stands in the corpus is known here from the corpus; an attacker would have to search for it.",
                 *not_drawn_at_random(measuring.facts),

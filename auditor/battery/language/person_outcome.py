@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from auditor.battery.confirmed import beyond_chance
+from auditor.battery.confirmed import Confirmed, beyond_chance
 from auditor.battery.copies import copies_bins
 from auditor.battery.estimates import percent, rate
 from auditor.battery.language.extracted import FEWEST_GROUPS
@@ -82,7 +82,7 @@ def persons_of(found: Identifiers, generated: Generated | None, elsewhere: NDArr
     )
 
 
-def confirmed(persons: Persons, *, by_person: bool) -> int:
+def confirmed(persons: Persons, *, by_person: bool) -> Confirmed:
     """Return at least how many real persons had an identifier come out without doubt.
 
     None if an identifier of a control person came out under the same rule, whoever was asked for. A number with check digits
@@ -96,20 +96,19 @@ def confirmed(persons: Persons, *, by_person: bool) -> int:
     found, generated = persons.found, persons.generated
     out = persons.reconstructed | persons.extracted
     if (out & ~found.members).any():
-        return 0
+        return Confirmed()
     sure = np.array([TYPES.index(name) for name in NUMERIC])
     numbers = len(np.unique(found.persons[out & np.isin(found.kinds, sure)]))
     asked = (found.persons[persons.counts & side] for side in (found.members, ~found.members))
-    enough = 0
-    if beyond_chance(int((persons.out & persons.members).sum()), *asked):
-        enough = len(np.unique(found.persons[out]))
+    compared = beyond_chance(int((persons.out & persons.members).sum()), *asked)
+    enough = len(np.unique(found.persons[out])) if compared.persons else 0
     if generated is not None:
         free = (generated.others >= 0) & ~generated.given
         # A person with records on both sides of the sample may be counted in both: the larger number is sure.
         numbers = max(numbers, len(np.unique(generated.others[free & np.isin(generated.kinds, sure)])))
         enough = enough and max(enough, len(np.unique(generated.others[free])))
     count = max(numbers, enough)
-    return count if by_person else min(count, 1)
+    return Confirmed(count if by_person else min(count, 1), () if count else compared.caveats)
 
 
 def gates(persons: Persons) -> tuple[Gate, ...]:

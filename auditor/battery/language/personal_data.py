@@ -128,6 +128,7 @@ class LanguagePersonalData:
             control = rate(persons.out[others], persons.names[others], level)
             excess = excess_rate(*sides, level)
             p_value = excess_rate_p(*sides, generator(measuring.seed, self.name, "persons"))
+        sure = confirmed(persons, by_person=measuring.facts.subject.members.clustered_by == "person")
         return Measurement(
             test=self.name,
             test_version=self.version,
@@ -142,7 +143,7 @@ class LanguagePersonalData:
             else "No control record holds a structured identifier that could be asked for.",
             excess=excess,
             p_value=p_value,
-            confirmed=confirmed(persons, by_person=measuring.facts.subject.members.clustered_by == "person"),
+            confirmed=sure.persons,
             members=int(own.sum()),
             controls=int(others.sum()),
             gates=gates(persons),
@@ -150,7 +151,7 @@ class LanguagePersonalData:
             strata=strata(persons, measuring.facts, level),
             figures=exposure_figure(persons),
             exhibits=exhibits(persons),
-            caveats=caveats(persons, measuring.facts, presidio=parameters.recognizers == "presidio"),
+            caveats=(*sure.caveats, *caveats(persons, measuring.facts, presidio=parameters.recognizers == "presidio")),
             method=(
                 "Structured identifiers that stand with one person alone are looked for in what the model says by itself "
                 "(extraction) and in continuations, likeliest and random, of the text before them (reconstruction); a person "

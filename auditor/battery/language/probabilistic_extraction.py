@@ -121,6 +121,7 @@ class ProbabilisticExtraction:
             p_value = excess_rate_p(*sides, generator(measuring.seed, self.name, "clusters"))
         beside = f", against {between(control)} of {len(controls):,} controls" if control and controls else ""
         persons = measuring.facts.subject.members.clustered_by == "person"
+        sure = confirmed_persons(members, controls, members.extracted & out, parameters.distinct, persons=persons)
         return Measurement(
             test=self.name,
             test_version=self.version,
@@ -136,16 +137,14 @@ class ProbabilisticExtraction:
             control_reason="" if control else no_controls(),
             excess=excess,
             p_value=p_value,
-            confirmed=confirmed_persons(
-                members, controls, members.extracted & out, parameters.distinct, persons=persons
-            ),
+            confirmed=sure.persons,
             members=len(members),
             controls=len(controls) if controls else 0,
             power=power_of_rates(found.n, control.n if control else 0, level),
             strata=tuple(self._strata(parameters, members, controls, out, control, measuring)),
             figures=(self._survival(members, controls, queries, parameters.probability, level),),
             exhibits=exhibits(members, np.argsort(-members.log_p, kind="stable")[: int(out.sum())]),
-            caveats=self._caveats(members, measuring),
+            caveats=(*sure.caveats, *self._caveats(members, measuring)),
             method=(
                 f"The probability of sampling a record's {parameters.suffix}-token suffix after its "
                 f"{parameters.prefix}-token prefix (temperature {parameters.temperature:g}, top-{parameters.top_k}) is the "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from auditor.battery.confirmed import beyond_chance
+from auditor.battery.confirmed import Confirmed, beyond_chance
 from auditor.battery.copies import copies_bins
 from auditor.battery.estimates import rate
 from auditor.core.finding import Estimate, Exhibit, Stratum
@@ -149,16 +149,16 @@ def rate_strata(members: Suffixes, flagged: NDArray[np.bool_], control: Estimate
 
 def confirmed_persons(
     members: Suffixes, controls: Suffixes | None, flagged: NDArray[np.bool_], least: int, *, persons: bool
-) -> int:
-    """Return the number of distinct persons with a record that came out without doubt.
+) -> Confirmed:
+    """Return the number of distinct persons with a record that came out without doubt, with a caveat if they are too few.
 
     Not trivial (at least `least` different tokens in the suffix), no ambiguous arg-max, no control record that is not trivial came
     out under the same test, and so many persons that chance and common phrases are excluded. Zero where records are not tied to persons.
     """
     if not persons or controls is None:
-        return 0
+        return Confirmed()
     if bool((controls.extracted & (controls.distinct >= least)).any()):
-        return 0
+        return Confirmed()
     sure = flagged & (members.distinct >= least) & (members.tied == 0)
     return beyond_chance(len(set(members.clusters[sure].tolist())), members.clusters, controls.clusters)
 

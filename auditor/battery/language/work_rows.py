@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from auditor.battery.confirmed import beyond_chance
+from auditor.battery.confirmed import Confirmed, beyond_chance
 from auditor.battery.copies import copies_bins
 from auditor.battery.estimates import estimate, one_sided, percent
 from auditor.battery.language.work_windows import Rule, Work
@@ -120,10 +120,10 @@ def above_controls(members: Side, controls: Side | None) -> list[int]:
     return [place for place in members.order() if members.out[place] and members.shares()[place] > most]
 
 
-def confirmed_persons(members: Side, controls: Side | None) -> int:
+def confirmed_persons(members: Side, controls: Side | None) -> Confirmed:
     """Return the persons with a passage that came out without an ambiguous token, if none of a control did and it is not chance."""
     if controls is None or controls.out.any():
-        return 0
+        return Confirmed()
     sure = [work.cluster for work in members.works if (work.extractable(members.rule) & (work.tied == 0)).any()]
     tried = ([work.cluster for work in side.works for _ in range(work.windows)] for side in (members, controls))
     return beyond_chance(len(set(sure)), *tried)

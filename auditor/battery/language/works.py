@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from auditor.battery.confirmed import Confirmed
 from auditor.battery.estimates import between, percent
 from auditor.battery.language.discoverable_extraction import PROBABILITY
 from auditor.battery.language.generating import not_drawn_at_random
@@ -152,6 +153,7 @@ class Works:
         beside = (
             f", against {between(control)} in {len(controls.works):,} control works" if control and controls else ""
         )
+        sure = confirmed_persons(members, controls) if persons else Confirmed()
         return Measurement(
             test=self.name,
             test_version=self.version,
@@ -168,14 +170,14 @@ class Works:
             control_reason="" if control else no_controls(),
             excess=excess,
             p_value=p_value,
-            confirmed=confirmed_persons(members, controls) if persons else 0,
+            confirmed=sure.persons,
             members=len(members.works),
             controls=len(controls.works) if controls else 0,
             power=power_of_works(len(members.works), len(controls.works) if controls else 0, level),
             strata=tuple(strata(parameters.thresholds, facts.queries, members, controls, level, persons=persons)),
             figures=tuple(figures(members, controls, level, persons=persons)),
             exhibits=exhibits(members, persons=persons),
-            caveats=_caveats(parameters, members, controls, measuring),
+            caveats=(*sure.caveats, *_caveats(parameters, members, controls, measuring)),
             method=_method(parameters),
             advice=(
                 "Look at the works named first, and at how often they stood in training, quotations and near copies included. Remove "
