@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from making import catalogue, clause
 
 from auditor.assess.statements import MOST, load_statements
+from auditor.core.assessment import Statement
 from auditor.core.clause import StatementForm
-from auditor.core.statement import Form, Question
+from auditor.core.statement import Form, Question, StatementEntry
 from auditor.core.yaml import load_yaml
 from auditor.errors import DataError
 from auditor.policy.catalogue import load_catalogue, load_forms, shipped_names
@@ -202,3 +206,42 @@ def test_the_samples_answer_everything_but_one(sample):
     assert method.answers["code_hash"] == hashlib.sha256((folder / "make.py").read_bytes()).hexdigest()
     declared = load_yaml(folder / "subject.yaml").value["release_context"]
     assert [item.answers["context"] for item in found if "context" in item.answers] == [declared]
+
+
+scalars = st.none() | st.booleans() | st.integers(-5, 10**6) | st.floats(-9, 9, allow_nan=False) | st.text(max_size=8)
+keys = st.sampled_from([*StatementEntry.model_fields, "dedup", "epsilon", "why", "zzz"])
+anything = st.recursive(
+    scalars | st.sampled_from(["training", "other", "C-1", "D-1", "2026-01-01", "none"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=5),
+    max_leaves=12,
+)
+entries = st.fixed_dictionaries(
+    {"id": st.sampled_from(["a", "b"]) | anything},
+    optional={
+        "form": st.sampled_from(["training", "elsewhere"]) | anything,
+        "clauses": st.lists(st.sampled_from(["C-1", "C-2", "D-1"]), max_size=2) | anything,
+        "answers": st.dictionaries(keys, scalars, max_size=3) | anything,
+        "text": st.text(max_size=5) | anything,
+        "author": st.just("A") | anything,
+        "role": st.just("R") | anything,
+        "date": st.just("2026-01-01") | anything,
+        "evidence": anything,
+    },
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=250)
+@given(st.lists(entries, max_size=3) | st.fixed_dictionaries({"statements": st.lists(entries, max_size=2)}) | anything)
+def test_whatever_a_file_holds_it_is_read_or_refused_with_its_place(tmp_path_factory, value):
+    path = tmp_path_factory.mktemp("any")
+    found, refused = (), None
+    try:
+        found = load(path, json.dumps(value))
+    except DataError as error:
+        refused = error
+    assert refused is None or (str(path) in refused.message and refused.hint)
+    for item in found:
+        assert item.author
+        assert item.clauses
+        assert item.answers or item.text
+        assert Statement.from_plain(json.loads(item.canonical())) == item
