@@ -92,7 +92,7 @@ def _print(found: ExternalFindings, *, json: bool) -> None:
     if found.about_this_model == "not shown":
         typer.echo(f"Warning: nothing shows that '{found.model_named.name}' is the model of the bundle.", err=True)
     for row in found.findings:
-        typer.echo(f"external  {row.name}: {row.statistic} {estimate_worded(row.estimate, row.unit)}")
+        typer.echo(f"external  {row.name}: {row.statistic}: {estimate_worded(row.estimate, row.unit)}")
         if row.control is not None:
             typer.echo(f"          control {estimate_worded(row.control, row.unit)}")
         for text in (row.verdict, *row.notes):
