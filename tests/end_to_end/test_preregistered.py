@@ -272,3 +272,75 @@ def test_every_run_is_in_the_record_of_attempts(small):
     assert finished["exit_code"] == 3
     environment = json.loads((small.folder / "bundle" / "environment.json").read_text())
     assert finished["attempt"] == environment["attempts"]["attempt"]
+
+
+@pytest.fixture(scope="module")
+def prepared(small):
+    from auditor.pipeline import prepare
+
+    return prepare(small.subject)
+
+
+def test_a_commitment_cannot_be_dropped_by_leaving_the_option_out(small, tmp_path):
+    from auditor.evidence.bundle import Bundle
+    from auditor.pipeline.preregistering import check_before, place_in
+
+    out = tmp_path / "bundle"
+    shutil.copytree(small.folder / "bundle", out)
+    before = (out / "deviations.json").read_bytes()
+    (out / "deviations.json").unlink()
+    check_before(Bundle(out), None, dt.datetime.now(dt.UTC))
+    place_in(Bundle(out), None)
+    assert (out / "deviations.json").read_bytes() == before
+
+
+def test_without_a_commitment_a_bundle_has_no_new_file(small, tmp_path):
+    from auditor.evidence.bundle import Bundle
+    from auditor.pipeline.preregistering import committed_in, deviations_in, place_in
+
+    bundle = Bundle(tmp_path)
+    place_in(bundle, None)
+    assert list(tmp_path.iterdir()) == []
+    assert committed_in(bundle) is None
+    assert deviations_in(bundle) == ()
+
+
+def test_whoever_commits_after_an_audit_is_told(small, tmp_path):
+    code, _, complaint = command(
+        "plan", small.subject, "--no-time", "--commit", tmp_path / "c.json", "--key", small.key, "--cert", small.cert
+    )
+    assert code == 0
+    assert "1 audit of this model and data was begun before this plan was committed" in complaint
+
+
+def test_a_record_of_attempts_that_was_changed_warns_and_is_stated(small, prepared, tmp_path):
+    """The line of the audit itself is taken out, as someone would who wants to be seen to have tried once."""
+    from auditor.core.record import canonical_bytes
+    from auditor.evidence.bundle import Bundle
+    from auditor.pipeline.preregistering import begin_attempt, note_attempt
+    from auditor.report.committed import preregistration
+
+    kept = small.attempts.read_bytes()
+    try:
+        small.attempts.write_bytes(b"".join(kept.splitlines(keepends=True)[1:]))
+        bundle = Bundle(tmp_path)
+        started = dt.datetime.now(dt.UTC).replace(microsecond=0)
+        attempts = begin_attempt(prepared, bundle, None, started)
+        assert "lines were changed or are missing" in attempts.faults[0]
+        environment = {"created": started.isoformat(), "attempts": attempts.plain()}
+        bundle.write("environment.json", canonical_bytes(environment))
+        warnings_ = note_attempt(prepared, bundle, "finished", started, 0)
+        assert "lines were changed or are missing" in warnings_[0]
+        assert any("does not hold" in said for said in preregistration(None, environment)["attempts"])
+    finally:
+        small.attempts.write_bytes(kept)
+
+
+def test_attempts_are_of_the_same_model_and_data_whatever_the_policy(small, prepared, tmp_path):
+    from auditor.evidence.bundle import Bundle
+    from auditor.pipeline.preregistering import begin_attempt
+
+    found = begin_attempt(prepared, Bundle(tmp_path), None, dt.datetime.now(dt.UTC))
+    assert (found.earlier, found.same_plan, found.other_data) == (1, 1, 0)
+    again = begin_attempt(prepared, Bundle(tmp_path), None, dt.datetime.now(dt.UTC))
+    assert (again.earlier, again.finished) == (2, 1)
