@@ -12,6 +12,7 @@ from auditor.cli.keygen import DEFAULT_KEY, certificate_for, passphrase_for
 
 if TYPE_CHECKING:
     from auditor.pipeline import Prepared
+    from auditor.seal.keys import Signer
 
 
 def plan(
@@ -54,12 +55,11 @@ def plan(
     if timestamp is not None and commit is None:
         msg = "--timestamp stamps a commitment, and none is written"
         raise UsageError(msg, hint="Name its file with --commit.")
-    if commit is not None:
-        _check_signer(key, cert)
+    signer = _signer(key, cert) if commit is not None else None  # refused before the time is spent that digests take
     prepared = prepare(subject, policy)
     made = prepared.plan
-    if commit is not None:
-        _commit(prepared, commit, key, cert, timestamp)
+    if commit is not None and signer is not None:
+        _commit(prepared, commit, signer, timestamp)
     if json:
         print_json(made.plain())
         return
@@ -109,21 +109,18 @@ def plan(
     typer.echo(f"Controls of the instrument: {controls} observations of the memorizer and the innocent (seconds).")
 
 
-def _check_signer(key: Path, cert: Path | None) -> None:
-    """Refuse a key that could not sign, before the time is spent that digests take."""
+def _signer(key: Path, cert: Path | None) -> Signer:
+    """Return the key with its certificate, fit to sign now."""
     from auditor.pipeline import now  # noqa: PLC0415
     from auditor.seal.keys import load_signer  # noqa: PLC0415
 
-    load_signer(key, certificate_for(key, cert), passphrase_for(key), now=now())
+    return load_signer(key, certificate_for(key, cert), passphrase_for(key), now=now())
 
 
-def _commit(prepared: Prepared, path: Path, key: Path, cert: Path | None, authority: str | None) -> None:
+def _commit(prepared: Prepared, path: Path, signer: Signer, authority: str | None) -> None:
     from auditor.pipeline import commit_plan, earlier_attempts, now  # noqa: PLC0415
-    from auditor.seal.keys import load_signer  # noqa: PLC0415
 
-    moment = now()
-    signer = load_signer(key, certificate_for(key, cert), passphrase_for(key), now=moment)
-    made = commit_plan(prepared, path, signer, created=moment, authority=authority)
+    made = commit_plan(prepared, path, signer, created=now(), authority=authority)
     typer.echo(f"Committed: {path}, plan {made.commitment.plan}, at {made.created} by the local clock", err=True)
     for warning in earlier_attempts(prepared):
         typer.echo(f"Warning:   {warning}", err=True)
