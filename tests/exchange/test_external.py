@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from auditor.core.external import NOTICE, ExternalFindings
 from auditor.errors import DataError, IntegrityError
 from auditor.exchange.external import estimate_worded, external
-from auditor.exchange.reading.given import line_of
+from auditor.exchange.reading.given import line_of, lines_of_members
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "seal"))
 
@@ -327,11 +327,22 @@ def test_the_line_of_a_value_is_found(value, indent):
         rest = text.split("\n")[found - 1 :]
         shown = json.dumps(part, indent=indent, ensure_ascii=False).split("\n")[0]
         assert shown in rest[0]
+        if isinstance(part, dict | list):
+            keys = part if isinstance(part, dict) else range(len(part))
+            assert lines_of_members(text, place) == [line_of(text, (*place, key)) for key in keys]
         members = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
         for key, inner in members:
             walk(inner, (*place, key))
 
     walk(value, ())
+
+
+def test_many_findings_are_read_in_one_pass(beside):
+    many = [NAMED | {"name": f"n{number}"} for number in range(10_000)]
+    found = beside(minimal(findings=many)).findings
+    assert found[-1].line - found[0].line == 4 * 9_999
+    with pytest.raises(DataError, match="findings"):
+        beside(minimal(findings=[*many, NAMED]))
 
 
 def test_external_findings_change_nothing_of_a_bundle(beside):

@@ -11,7 +11,7 @@ from auditor.errors import DataError, did_you_mean
 from auditor.exchange.source import line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from auditor.core.external import ExternalFinding, GivenModel, GivenTool
@@ -136,20 +136,34 @@ class JsonFile:
 
 def line_of(text: str, place: Sequence[str | int]) -> int:
     """Return the line (from 1) of a value in a JSON text, or of the nearest one around it."""
-    decoder = json.JSONDecoder()
+    return text.count("\n", 0, _position(text, place)) + 1
+
+
+def lines_of_members(text: str, place: Sequence[str | int]) -> list[int]:
+    """Return the line (from 1) of every member of the object or list at a place, in one pass."""
+    lines, line_number, before = [], 1, 0
+    for _, at in _members(text, _position(text, place)):
+        line_number += text.count("\n", before, at)
+        before = at
+        lines.append(line_number)
+    return lines
+
+
+def _position(text: str, place: Sequence[str | int]) -> int:
     at = _skip(text, 0)
     for part in place:
-        found = _inside(decoder, text, at, part)
+        found = next((start for key, start in _members(text, at) if key == part), None)
         if found is None:
             break
         at = found
-    return text.count("\n", 0, at) + 1
+    return at
 
 
-def _inside(decoder: json.JSONDecoder, text: str, at: int, part: str | int) -> int | None:
-    """Return where a member of the object or list at a position begins."""
+def _members(text: str, at: int) -> Iterator[tuple[str | int, int]]:
+    """Yield key or number of every member of the object or list at a position, and where it begins."""
+    decoder = json.JSONDecoder()
     if text[at : at + 1] not in {"{", "["}:
-        return None
+        return
     named = text[at] == "{"
     at, number = _skip(text, at + 1), 0
     while text[at : at + 1] not in {"}", "]", ""}:
@@ -157,12 +171,10 @@ def _inside(decoder: json.JSONDecoder, text: str, at: int, part: str | int) -> i
         if named:
             key, at = decoder.raw_decode(text, at)
             at = _skip(text, _skip(text, at) + 1)  # the colon
-        if key == part:
-            return at
+        yield key, at
         at = _skip(text, decoder.raw_decode(text, at)[1])
         at = _skip(text, at + 1) if text[at : at + 1] == "," else at
         number += 1
-    return None
 
 
 def _skip(text: str, at: int) -> int:

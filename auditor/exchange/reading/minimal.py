@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from auditor.core.external import ExternalFinding, GivenFile
-from auditor.exchange.reading.given import Given, JsonFile
+from auditor.exchange.reading.given import Given, JsonFile, lines_of_members
 from auditor.exchange.source import line
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def read_minimal(path: Path, text: str) -> Given:
             control=finding.control,
             verdict=line(finding.verdict),
             notes=tuple(line(note) for note in finding.notes),
-            line=document.line_of(("findings", number)),
+            line=place,
         )
-        for number, finding in enumerate(given.findings)
+        for finding, place in zip(given.findings, lines_of_members(text, ("findings",)), strict=True)
     )
     return Given(given.tool, given.created, given.model, findings)
 
