@@ -56,7 +56,8 @@ def _label(text: str) -> str:
     return f"\u200a{shown}" if shown.startswith("_") else shown
 
 
-def _canvas(height: float = HEIGHT) -> tuple[Any, Any]:
+def _canvas(height: float = HEIGHT, *, left: float = 0.8, right: float = 0.15) -> tuple[Any, Any]:
+    """Return a canvas with axes in fixed margins, inches: measuring every word first would take as long as drawing."""
     from matplotlib import font_manager
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
@@ -66,9 +67,10 @@ def _canvas(height: float = HEIGHT) -> tuple[Any, Any]:
         path = str(resource(f"templates/fonts/{name}"))
         if path not in known:
             font_manager.fontManager.addfont(path)
-    canvas = Canvas(figsize=(WIDTH, height), layout="constrained")
+    canvas = Canvas(figsize=(WIDTH, height))
     FigureCanvasSVG(canvas)
-    axes = canvas.add_subplot()
+    low, top = 0.5, 0.1
+    axes = canvas.add_axes((left / WIDTH, low / height, (WIDTH - left - right) / WIDTH, (height - low - top) / height))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -164,7 +166,19 @@ def _points(axes: Any, series: Series) -> None:  # noqa: ANN401
 
 
 def _scale(axes: Any, figure: Figure) -> None:  # noqa: ANN401
-    from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
+    from matplotlib.ticker import (
+        FixedLocator,
+        FuncFormatter,
+        NullFormatter,
+        NullLocator,
+        PercentFormatter,
+        ScalarFormatter,
+    )
+
+    for name, axis in ((figure.x_scale, axes.xaxis), (figure.y_scale, axes.yaxis)):
+        if name == "log":  # plain figures: a power would need the parser of formulas
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
 
     if figure.x_scale == "log2":
         axes.set_xscale("log", base=2)
@@ -195,7 +209,9 @@ def forest(findings: Sequence[Finding]) -> bytes | None:
     if not any(_multiples(finding) for finding in shown):
         return None
     with rc_context(_FONT):
-        canvas, axes = _canvas(0.75 + 0.3 * len(shown))
+        titles = [_label(_title(finding)) for finding in shown]
+        longest = max(map(len, titles))
+        canvas, axes = _canvas(0.75 + 0.3 * len(shown), left=min(0.2 + 0.068 * longest, 3.0), right=1.0)
         beside = axes.get_yaxis_transform()
         for place, finding in enumerate(shown):
             name, word, _, _ = OUTCOMES[finding.outcome]
@@ -213,7 +229,7 @@ def forest(findings: Sequence[Finding]) -> bytes | None:
             )
         axes.axvline(_signed_log(0.0), color=QUIET, linewidth=1.0, linestyle=":")
         axes.axvline(_signed_log(1.0), color=COLOURS["limit"], linewidth=1.4, linestyle="-.")
-        axes.set_yticks(range(len(shown)), [_label(_title(finding)) for finding in shown])
+        axes.set_yticks(range(len(shown)), titles)
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.margins(x=0.05)
         axes.grid(visible=False, axis="y")

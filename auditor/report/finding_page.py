@@ -21,7 +21,7 @@ MOST_GROUPS = 40
 """Tables of strata of one finding."""
 MOST_PICTURES = 48
 """Exhibits of one finding that are shown as pictures."""
-MOST_POINTS = 24
+MOST_POINTS = 12
 """Points of a series that stand in the table of its figure."""
 ATTACHED = "findings.json"
 
@@ -113,7 +113,7 @@ def _measured(item: Measurement, held: Tolerance | None) -> dict[str, Any]:
             {
                 "label": label,
                 "found": estimate(found),
-                "picture": Markup(scale.row(found, None, end)) if found is not None and found.unit == unit else "",  # noqa: S704  (made of numbers)
+                "picture": _drawn(scale, label, found, end) if found is not None and found.unit == unit else "",
             }
             for label, found, end in numbers
         ],
@@ -148,6 +148,11 @@ def _measured(item: Measurement, held: Tolerance | None) -> dict[str, Any]:
         "source": item.source,
         "observations": item.observations,
     }
+
+
+def _drawn(scale: Scale, label: str, found: Estimate, limit: float | None) -> str:
+    row = scale.row(None, found) if label == "Control" else scale.row(found, None, limit)
+    return Markup(row)  # noqa: S704  (made of numbers)
 
 
 def _picture(content: str) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 4
 """Kinds of strata with a column of their own; the others share one."""
+MOST_OTHERS = 3
+"""Kinds of strata shown in that one."""
 PRONGS = {1: "Prong 1: direct extraction", 2: "Prong 2: obtained by asking", None: "Not tied to one prong"}
 """The two prongs of EDPB Opinion 28/2024, paragraph 43."""
 
@@ -124,7 +126,7 @@ def strata_matrix(pages: Sequence[dict[str, Any]]) -> dict[str, Any]:
             {
                 "page": page,
                 "cells": [found.get(by) for by in shared],
-                "others": [group for by, group in found.items() if by not in shared][:MOST_COLUMNS],
+                "others": [group for by, group in found.items() if by not in shared][:MOST_OTHERS],
             }
         )
     return {"kinds": shared, "rows": rows}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.core.resources import resource
 from auditor.errors import StorageError
+from auditor.report.glyphs import drawable
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -19,6 +20,8 @@ SCHEME = "report-font:"
 RELATIONSHIPS = {"policy.yaml": "Source"}
 """Relationship of an attachment to the report; `Data` where nothing else is said."""
 MEDIA = {".json": "application/json", ".yaml": "application/yaml"}
+
+_BREAK_ANYWHERE = "* { break-inside: auto !important; break-before: auto !important; break-after: auto !important }"
 
 _UA = (
     b'<rdf:Description rdf:about="" xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/"><pdfuaid:part>1</pdfuaid:part></rdf:Description>'
@@ -71,16 +74,23 @@ def render_pdf(html: str, attachments: Mapping[str, bytes], *, created: dt.datet
         ]
         fonts, fetcher = FontConfiguration(), _fetcher()
         faces = resource("templates/pdf-fonts.css").read_text(encoding="utf-8")
-        document = HTML(string=html, base_url=None, url_fetcher=fetcher, media_type="print")
-        pdf: bytes = document.write_pdf(
-            pdf_variant="pdf/a-3a",
-            finisher=_finish,
-            pdf_identifier=identifier,
-            attachments=attached,
-            stylesheets=[CSS(string=faces, font_config=fonts, url_fetcher=fetcher)],
-            font_config=fonts,
-        )
-        return pdf
+        document = HTML(string=drawable(html), base_url=None, url_fetcher=fetcher, media_type="print")
+
+        def written(style: str) -> bytes:
+            pdf: bytes = document.write_pdf(
+                pdf_variant="pdf/a-3a",
+                finisher=_finish,
+                pdf_identifier=identifier,
+                attachments=attached,
+                stylesheets=[CSS(string=style, font_config=fonts, url_fetcher=fetcher)],
+                font_config=fonts,
+            )
+            return pdf
+
+        try:
+            return written(faces)
+        except AssertionError:  # what may not be broken does not fit a page, and the layout gives up: break anywhere
+            return written(faces + _BREAK_ANYWHERE)
 
 
 def _finish(document: Any, pdf: Any) -> None:  # noqa: ANN401, ARG001  (WeasyPrint's types)

@@ -34,18 +34,20 @@ class Scale:
 
     def row(self, found: Estimate | None, control: Estimate | None = None, limit: float | None = None) -> str:
         """Return a row as an address of a picture within the page: a filled dot, a hollow square for the control, a bar for the limit."""
+        both = found is not None and control is not None
+        above, below = (6, 13) if both else (9, 9)
         parts = [_line(self.at(0.0), 1, self.at(0.0), HEIGHT - 1, QUIET, "1 2", 1.0)]
         if limit is not None:
             parts.append(_line(self.at(limit), 0, self.at(limit), HEIGHT, LIMIT, "5 2 1 2", 1.4))
         if control is not None:
             at = self.at(control.value)
-            parts.append(_line(self.at(control.low), 13, self.at(control.high), 13, CONTROL, "3 2", 1.6))
+            parts.append(_line(self.at(control.low), below, self.at(control.high), below, CONTROL, "3 2", 1.6))
             parts.append(
-                f'<rect x="{at - 2.6:g}" y="10.4" width="5.2" height="5.2" fill="#fff" stroke="{CONTROL}" stroke-width="1.4"/>'
+                f'<rect x="{at - 2.6:g}" y="{below - 2.6:g}" width="5.2" height="5.2" fill="#fff" stroke="{CONTROL}" stroke-width="1.4"/>'
             )
         if found is not None:
-            parts.append(_line(self.at(found.low), 6, self.at(found.high), 6, INK, "", 2.0))
-            parts.append(f'<circle cx="{self.at(found.value):g}" cy="6" r="3.2" fill="{INK}"/>')
+            parts.append(_line(self.at(found.low), above, self.at(found.high), above, INK, "", 2.0))
+            parts.append(f'<circle cx="{self.at(found.value):g}" cy="{above}" r="3.6" fill="{INK}"/>')
         drawing = (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}">'
             f"{''.join(parts)}</svg>"
