@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,18 @@ def test_whatever_a_file_holds_it_is_read_or_refused_with_its_place(tmp_path_fac
         assert item.clauses
         assert item.answers or item.text
         assert Statement.from_plain(json.loads(item.canonical())) == item
+
+
+def test_the_example_of_the_documents_is_read(tmp_path):
+    page = (ROOT / "docs/statements.md").read_text()
+    example = page.split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "training-log.txt").write_text("epoch 1")
+    example = example.replace("sha256: 5828...", f"sha256: {hashlib.sha256(b'epoch 1').hexdigest()}")
+    path = tmp_path / "statements.yaml"
+    path.write_text(example)
+    book = load_catalogue("edpb-28-2024", today=None).catalogue
+    (found,) = load_statements(path, [book], today=TODAY, forms=load_forms())
+    assert found.clauses == ("E28-52-i", "E28-52-ii")
+    assert (found.answers["delta"], found.answers["dedup"], len(found.evidence)) == (1e-6, True, 1)
+    for target in re.findall(r"\]\(([^)#]+)\)", page):
+        assert (ROOT / "docs" / target).exists(), target
