@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 CONFIRMED = 1e-3
 """Largest probability with which one test confirms anybody by mistake: the battery's correction does not cover it."""
+SMALLEST = 1e-5
+"""Smaller probabilities are given as this."""
 
 
 class Confirmed(NamedTuple):
-    """How many persons are confirmed, and what the reader has to know if nobody is though something came out."""
+    """How many persons are confirmed, and how likely chance does that, or does what came out of too few."""
 
     persons: int = 0
     caveats: tuple[str, ...] = ()
@@ -40,13 +42,16 @@ def beyond_chance(
     if found <= 0 or not len(controls):
         return Confirmed()
     likely = chance(found, _records(members), _records(controls))
-    if likely <= CONFIRMED:
-        return Confirmed(found)
     whose = "one person" if found == 1 else f"{found:,} persons"
+    said = f"Something of {whose} in the training data came out and of no control person"
+    if likely <= CONFIRMED:
+        most = percent(max(likely, SMALLEST))
+        return Confirmed(
+            found, (f"{said}: were both drawn alike, chance does that with a probability of {most} at most.",)
+        )
     said = (
-        f"Something of {whose} in the training data came out and of no control person. Chance alone does that with a probability "
-        f"of up to {percent(likely)}, and persons are confirmed at {percent(CONFIRMED)} or less: look at what came out, or ask a "
-        "model that never saw it for the same."
+        f"{said}. Chance alone does that with a probability of up to {percent(likely)}, and persons are confirmed at "
+        f"{percent(CONFIRMED)} or less: look at what came out, or ask a model that never saw it for the same."
     )
     return Confirmed(0, (said,))
 

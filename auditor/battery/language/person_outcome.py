@@ -108,7 +108,7 @@ def confirmed(persons: Persons, *, by_person: bool) -> Confirmed:
         numbers = max(numbers, len(np.unique(generated.others[free & np.isin(generated.kinds, sure)])))
         enough = enough and max(enough, len(np.unique(generated.others[free])))
     count = max(numbers, enough)
-    return Confirmed(count if by_person else min(count, 1), () if count else compared.caveats)
+    return Confirmed(count if by_person else min(count, 1), compared.caveats if enough or not count else ())
 
 
 def gates(persons: Persons) -> tuple[Gate, ...]:
