@@ -41,6 +41,10 @@ def keygen(
     name: Annotated[str, typer.Option("--name", help="Who signs, as printed in the report and the certificate.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the key and the certificate.")] = FOLDER,
     days: Annotated[int, typer.Option("--days", min=1, max=3650, help="How long the certificate is valid.")] = 825,
+    role: Annotated[
+        str, typer.Option("--role", help="As what you sign, for example 'lead auditor'; printed in the report.")
+    ] = "",
+    organisation: Annotated[str, typer.Option("--organisation", help="For whom you sign; printed in the report.")] = "",
     rsa: Annotated[bool, typer.Option("--rsa", help="Make an RSA key of 3072 bits instead of EC P-256.")] = False,
 ) -> None:
     """Write a signing key, EC P-256 unless --rsa is given, and a self-signed certificate.
@@ -51,7 +55,16 @@ def keygen(
     from auditor.pipeline import now  # noqa: PLC0415
     from auditor.seal.keys import fingerprint, generate_key, read_certificate  # noqa: PLC0415
 
-    files = generate_key(out, name, now=now(), days=days, passphrase=passphrase(), kind="rsa" if rsa else "ec")
+    files = generate_key(
+        out,
+        name,
+        now=now(),
+        days=days,
+        passphrase=passphrase(),
+        kind="rsa" if rsa else "ec",
+        role=role,
+        organisation=organisation,
+    )
     typer.echo(f"Key:          {files.key} (keep it to yourself)")
     typer.echo(f"Certificate:  {files.certificate} (give it to whoever verifies)")
     typer.echo(f"Fingerprint:  {fingerprint(read_certificate(files.certificate))}")

@@ -14,6 +14,7 @@ from auditor.cli import (
     catalogue,
     clauses,
     compare,
+    disclose,
     export,
     imports,
     init,
@@ -66,6 +67,7 @@ app.command("compare")(compare.compare)
 app.command("attach")(attach.attach)
 app.command("export")(export.export)
 app.command("import")(imports.import_)
+app.command("disclose")(disclose.disclose)
 app.command("keygen")(keygen.keygen)
 app.command("tests")(catalogue.list_tests)
 app.command("policies")(catalogue.list_policies)

@@ -26,6 +26,13 @@ def verify(
             help="Certificate (PEM) of the authority that made the time stamps in it, or of its issuer.",
         ),
     ] = None,
+    record: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--record",
+            help="One withheld record, as `auditor disclose` wrote it: a tenth step holds it against the bundle.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the steps as JSON.")] = False,
 ) -> None:
     """Check that nothing was changed or left out, by whose key it was sealed, and that all that is pure repeats.
@@ -36,7 +43,7 @@ def verify(
     from auditor.pipeline import kind_of, verify_path  # noqa: PLC0415  (heavy)
     from auditor.seal.report_alone import NEEDS_BUNDLE  # noqa: PLC0415
 
-    steps = verify_path(path, trust, trust_timestamp)
+    steps = verify_path(path, trust, trust_timestamp, record)
     held = all(step.held for step in steps)
     kind = kind_of(path)
     left_out = NEEDS_BUNDLE if kind == "report" else ()

@@ -150,7 +150,7 @@ class ObservationWriter:
         return record
 
     def _record_key(self, shard: int, row: int) -> bytes:
-        return hmac.new(self._key, f"{self.folder.name}/{shard}/{row}".encode(), hashlib.sha256).digest()
+        return record_key(self._key, self.folder.name, shard, row)
 
     @staticmethod
     def _replace(path: Path, table: pa.Table) -> None:
@@ -163,6 +163,11 @@ class ObservationWriter:
             draft.replace(path)
         except OSError as error:
             raise storage_error(path, error) from error
+
+
+def record_key(key: bytes, observation: str, shard: int, row: int) -> bytes:
+    """Return the key of one record's commitment, derived from the bundle's secret; it gives away no other one."""
+    return hmac.new(key, f"{observation}/{shard}/{row}".encode(), hashlib.sha256).digest()
 
 
 def record_bytes(table: pa.Table) -> Iterator[bytes]:

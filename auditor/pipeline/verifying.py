@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from auditor.seal.step import Step
 
 
-def verify_path(path: Path, trust: Path | None, trust_timestamp: Path | None = None) -> tuple[Step, ...]:
+def verify_path(
+    path: Path, trust: Path | None, trust_timestamp: Path | None = None, record: Path | None = None
+) -> tuple[Step, ...]:
     """Return the steps of a verification.
 
     Args:
         path: A bundle as a folder or a zip file, or a report in PDF alone.
         trust: Certificate of the signer that the user has from the signer, never from the bundle.
         trust_timestamp: Certificate of the authority that made the time stamps, or of the one that issued it.
+        record: One withheld record, as `auditor disclose` wrote it.
 
     Raises:
         IntegrityError: A zip file holds what no bundle holds.
@@ -39,12 +42,27 @@ def verify_path(path: Path, trust: Path | None, trust_timestamp: Path | None = N
     trusted = read_certificate(trust) if trust else None
     authority = read_certificate(trust_timestamp) if trust_timestamp else None
     kind = kind_of(path)
+    if kind == "report" and record is not None:
+        msg = "a record is held against a bundle, and only a report is given"
+        raise UsageError(msg, hint="Give the bundle's folder, or a zip file of it.")
     if kind == "report":
         return verify_pdf(path, trusted, authority=authority)
     if kind == "archive":
         with unpacked(path) as folder:
-            return _verify_folder(folder, trusted, authority)
-    return _verify_folder(path, trusted, authority)
+            return _verify_folder(folder, trusted, authority) + _verify_record(folder, record)
+    return _verify_folder(path, trusted, authority) + _verify_record(path, record)
+
+
+def _verify_record(bundle: Path, record: Path | None) -> tuple[Step, ...]:
+    """Return the step that holds a disclosed record against a bundle; none where none was given."""
+    from auditor.seal.disclosure import check_disclosure  # noqa: PLC0415  (heavy)
+    from auditor.seal.step import checked  # noqa: PLC0415
+
+    def check() -> str:
+        found = check_disclosure(bundle, record.read_bytes())  # type: ignore[union-attr]  # only called where there is one
+        return f"record {found.row} of the {found.records:,} of observation {found.observation[:16]}, with its restricted columns"
+
+    return (checked(10, "disclosed record", "the disclosure", check),) if record else ()
 
 
 def kind_of(path: Path) -> Literal["folder", "archive", "report"]:

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
-LEAST_RSA = 3072
-"""Bits."""
+LEAST_RSA = 3072  # bits
 PKCS12 = {".p12", ".pfx"}
 """Endings of files that hold a key with its certificate."""
 PURPOSES = {
@@ -118,7 +117,13 @@ def describe_signer(certificate: x509.Certificate) -> str:
     else:
         issuer = certificate.issuer.rfc4514_string()
         meaning = f"issued by {issuer}: whoever trusts that authority can trust the name"
-    return f"{common_name(certificate)}, certificate SHA-256 {fingerprint(certificate)} ({meaning})"
+    return f"{common_name(certificate)}{_role(certificate)}, certificate SHA-256 {fingerprint(certificate)} ({meaning})"
+
+
+def _role(certificate: x509.Certificate) -> str:
+    """Return as what and for whom somebody signs, as the certificate says; nothing where it does not say."""
+    names = [certificate.subject.get_attributes_for_oid(oid) for oid in (NameOID.TITLE, NameOID.ORGANIZATION_NAME)]
+    return "".join(f", {item[0].value!s}" for item in names if item)
 
 
 def generate_key(
@@ -129,6 +134,8 @@ def generate_key(
     days: int = 825,
     passphrase: bytes | None = None,
     kind: Literal["ec", "rsa"] = "ec",
+    role: str = "",
+    organisation: str = "",
 ) -> KeyFiles:
     """Write a new key, EC P-256 or RSA of 3072 bits, and its self-signed certificate, and return where they lie.
 
@@ -139,6 +146,8 @@ def generate_key(
         days: How long the certificate is valid.
         passphrase: Encrypts the key; None: it lies there in the clear, readable by its owner alone.
         kind: Kind of the key.
+        role: As what the signer signs, printed in the report; empty: not said.
+        organisation: For whom the signer signs, printed in the report; empty: not said.
 
     Raises:
         KeyMaterialError: There is a key already, or the name cannot be used.
@@ -149,17 +158,19 @@ def generate_key(
         if path.exists():
             msg = f"{path}: there is a key or certificate already"
             raise KeyMaterialError(msg, hint="Choose another folder with --out; keys are never overwritten.")
-    size = len(name.encode())
-    if size > 64 or not name.strip() or not name.isprintable():
-        msg = f"the name of the signer has {size} bytes; a certificate takes 1 to 64, printable and not all spaces"
-        raise KeyMaterialError(msg, hint="Give another --name.")
+    given = {"name": name, "role": role, "organisation": organisation}
+    for option, word in given.items():
+        size = len(word.encode())
+        if (size > 64 or not word.strip() or not word.isprintable()) and (word or option == "name"):
+            msg = f"the {option} of the signer has {size} bytes; a certificate takes 1 to 64, printable and not all spaces"
+            raise KeyMaterialError(msg, hint=f"Give another --{option}.")
     if passphrase == b"":
         msg = "an empty passphrase would leave the key unprotected"
         raise KeyMaterialError(msg, hint="Set AUDITOR_PASSPHRASE to something, or do not set it.")
     key: PrivateKey = (
         rsa.generate_private_key(65537, LEAST_RSA) if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
     )
-    certificate = _self_signed(key, name, now, days)
+    certificate = _self_signed(key, tuple(given.values()), now, days)
     protection = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
     encoded = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
     try:
@@ -172,8 +183,9 @@ def generate_key(
     return files
 
 
-def _self_signed(key: PrivateKey, name: str, now: dt.datetime, days: int) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+def _self_signed(key: PrivateKey, words: tuple[str, ...], now: dt.datetime, days: int) -> x509.Certificate:
+    kinds = (NameOID.COMMON_NAME, NameOID.TITLE, NameOID.ORGANIZATION_NAME)
+    subject = x509.Name([x509.NameAttribute(oid, word) for oid, word in zip(kinds, words, strict=True) if word])
     usage = x509.KeyUsage(
         digital_signature=True,
         content_commitment=True,
@@ -368,12 +380,8 @@ def _check_usage(certificate: x509.Certificate, path: Path) -> None:
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         usage = None
-    try:
-        purposes = {
-            item.dotted_string for item in certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        }
-    except x509.ExtensionNotFound:
-        purposes = set()
+    kinds = [item.value for item in certificate.extensions if isinstance(item.value, x509.ExtendedKeyUsage)]
+    purposes = {item.dotted_string for kind in kinds for item in kind}
     if purposes and not purposes & PURPOSES:
         msg = f"{path}: the certificate is for {', '.join(sorted(purposes))}, which is not the signing of documents"
         raise KeyMaterialError(msg, hint="Use a certificate for document signing or e-mail, or one for no set purpose.")

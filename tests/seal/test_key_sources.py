@@ -19,7 +19,7 @@ from test_keys import written
 
 from auditor.errors import KeyMaterialError
 from auditor.seal import dsse
-from auditor.seal.keys import generate_key, load_signer
+from auditor.seal.keys import describe_signer, generate_key, load_signer
 from auditor.seal.pades import check_pdf_signature, sign_pdf
 
 KINDS = {
@@ -93,6 +93,15 @@ def test_an_rsa_pair_of_our_own_signs(tmp_path, unsigned):
     assert isinstance(signer.key, rsa.RSAPrivateKey)
     assert signer.key.key_size == 3072
     assert holds(signer, unsigned)
+
+
+def test_the_signer_is_named_with_role_and_organisation(tmp_path):
+    files = generate_key(tmp_path, "A. Auditor", now=NOW, role="lead auditor", organisation="Audit GmbH")
+    signer = load_signer(files.key, files.certificate, None, now=NOW)
+    assert describe_signer(signer.certificate).startswith("A. Auditor, lead auditor, Audit GmbH, certificate SHA-256 ")
+    assert "shows that nothing was changed, not who the signer is" in describe_signer(signer.certificate)
+    with pytest.raises(KeyMaterialError, match="the role of the signer has 65 bytes"):
+        generate_key(tmp_path / "other", "A", now=NOW, role="x" * 65)
 
 
 @pytest.mark.parametrize(
