@@ -7,17 +7,14 @@ import io
 import json
 import re
 import uuid
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import jsonschema
 import pyarrow.parquet as pq
 import pytest
 from exchanged import RESTRICTED, Outcome, finding, findings_of, replace, rich, source, tolerance
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT7
+from official import cyclonedx_errors, oscal_errors
 
 from auditor.errors import EXIT_CLEAR
 from auditor.exchange.cyclonedx import cyclonedx
@@ -27,33 +24,9 @@ from auditor.exchange.junit import junit
 from auditor.exchange.oscal import objective, oscal
 from auditor.exchange.tables import COLUMNS, rows
 
-SCHEMAS = Path(__file__).resolve().parents[1] / "fixtures" / "schemas"
 FORMS = ("oscal", "cyclonedx", "in-toto", "csv", "parquet", "junit")
 HOSTILE = "=cmd|'/C calc'!A0 </script><script>x</script> ]]> &amp; `|` \x00\x07 \u202egpj.exe\u2028 \U0001f600"
 PAIRS = st.lists(st.tuples(st.sampled_from(list(Outcome)), st.booleans()), max_size=7)
-
-
-def oscal_errors(document) -> list[str]:
-    text = (SCHEMAS / "oscal_assessment-results_schema-1.2.1.json").read_text()
-    # The schema's patterns are those of ECMA 262; Python spells letters and digits otherwise.
-    schema = json.loads(text.replace(r"\\p{L}", r"[^\\W\\d_]").replace(r"\\p{N}", r"\\d"))
-    return [
-        f"{list(error.path)}: {error.message}" for error in jsonschema.Draft7Validator(schema).iter_errors(document)
-    ]
-
-
-def cyclonedx_errors(document) -> list[str]:
-    schema = json.loads((SCHEMAS / "bom-1.6.SNAPSHOT.schema.json").read_text())
-    stand_in = {"$schema": "http://json-schema.org/draft-07/schema#", "definitions": {"signature": False}}
-    base = "http://cyclonedx.org/schema/"
-    registry = Registry().with_resources(
-        [
-            (f"{base}{name}", Resource.from_contents(stand_in, DRAFT7))
-            for name in ("spdx.SNAPSHOT.schema.json", "jsf-0.82.SNAPSHOT.schema.json")
-        ]
-    )
-    validator = jsonschema.Draft7Validator(schema, registry=registry)
-    return [f"{list(error.path)}: {error.message}" for error in validator.iter_errors(document)]
 
 
 def strings(value):
