@@ -48,10 +48,12 @@ class Audit:
 
     alone: frozenset[str]
     """Tests that alone would call a signal at 0.05."""
-    signals: frozenset[str]
+    corrected: frozenset[str]
     """Tests whose corrected p-value makes them a signal, with no gate to stop it."""
     confirmed: frozenset[str]
-    """Tests that say that a person's record came out without doubt: a signal by itself, which no correction covers."""
+    """Tests that confirm persons: a signal by itself, which the correction does not cover."""
+    signals: frozenset[str]
+    """Tests that are a signal in either way."""
 
 
 @functools.cache
@@ -208,15 +210,19 @@ def audit(seed: int) -> Audit:
     confirmed = frozenset(name for name, one in found.items() if one is not None and one.confirmed)
     plain = {}
     for name, one in found.items():
-        own = {"confirmed": 0}
+        own = {}
         if one is None:
             above = pattern.excess.model_copy(update={"value": 1.0, "low": 1.0, "high": 1.0, "upper": None})
-            own |= {"test": name, "p_value": float(evidence.rng(name).random()), "excess": above}
+            own = {"test": name, "p_value": float(evidence.rng(name).random()), "excess": above, "confirmed": 0}
         plain[name] = (one or pattern).model_copy(update=own)
     alone = frozenset(name for name, one in plain.items() if one.p_value <= ALPHA and one.excess.low > 0.0)
+    nobody = {name: one.model_copy(update={"confirmed": 0}) for name, one in plain.items()}
+    return Audit(alone, _signals(entries, nobody), confirmed, _signals(entries, plain))
+
+
+def _signals(entries: tuple[TestEntry, ...], plain: dict[str, Measurement]) -> frozenset[str]:
     findings = judge(entries, plain, (), confidence=1.0 - ALPHA)
-    signals = frozenset(finding.test for finding in findings if finding.outcome is Outcome.SIGNAL)
-    return Audit(alone, signals, confirmed)
+    return frozenset(finding.test for finding in findings if finding.outcome is Outcome.SIGNAL)
 
 
 def stood_in_for() -> tuple[str, ...]:

@@ -1,14 +1,16 @@
-"""The whole battery of a language model on innocent subjects: the correction keeps false alarms of all tests together at 5 %.
+"""The whole battery of a language model on innocent subjects: the correction, with what confirms persons, keeps false alarms at 5 %.
 
 More audits, and the figures by test: `python benchmarks/false_alarms.py`.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from innocent_audits import ALPHA, Evidence, audit, battery, measured, stood_in_for
 from scipy.stats import binom
 
+from auditor.battery.confirmed import CONFIRMED
 from auditor.contract.registry import listed
 
 AUDITS = 50
@@ -28,6 +30,8 @@ def test_every_installed_test_of_language_models_and_data_is_in_the_battery():
 
 
 def test_the_whole_battery_raises_false_alarms_in_five_audits_of_a_hundred_at_most(audits):
+    """By its p-values or by the persons that it confirms, of whose records some come out on either side."""
+    assert all(one.signals == one.corrected | one.confirmed for one in audits)
     assert sum(bool(one.signals) for one in audits) <= MOST
 
 
@@ -41,6 +45,22 @@ def test_no_test_alone_raises_more_than_five_of_a_hundred(audits):
         if entry.test in stood_in_for():
             continue
         assert sum(entry.test in one.alone for one in audits) <= MOST, entry.test
+
+
+def test_persons_are_confirmed_by_chance_in_one_audit_of_a_hundred_at_most(audits):
+    """Each of the tests that confirm persons does so with a probability of 0.001; there are eight of them."""
+    persons = [one for seed, one in enumerate(audits) if Evidence(seed).of_persons]
+    assert sum(bool(one.confirmed) for one in persons) <= int(binom.isf(1e-3, len(persons), 8 * CONFIRMED))
+
+
+def test_a_model_that_knows_its_members_is_a_signal_by_persons_confirmed():
+    """So that the audits could show somebody confirmed: the innocent evidence with the controls' share of it silenced."""
+    evidence = Evidence(5)  # 30 % of the persons, on both sides
+    controls = evidence.scored["controls"]
+    controls.columns["hit"] = [np.zeros_like(hit) for hit in controls.columns["hit"]]
+    entry = next(entry for entry in battery() if entry.test == "language/discoverable-extraction")
+    assert evidence.of_persons
+    assert measured(entry, evidence).confirmed > 0
 
 
 def test_a_person_is_confirmed_only_where_no_control_came_out(audits):
