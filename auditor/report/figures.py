@@ -236,7 +236,7 @@ def forest(findings: Sequence[Finding]) -> bytes | None:
         known = (-1000, -100, -10, -1, 0, 1, 10, 100, 1000, 10000)
         ticks = [value for value in known if _within(axes.get_xlim(), _signed_log(value))]
         axes.set_xticks([_signed_log(value) for value in ticks], [f"{value:g}" for value in ticks])
-        axes.set_xlabel("excess over the control, as a multiple of the tolerance (compressed scale)", color=INK)
+        axes.set_xlabel("excess, as a multiple of the tolerance (compressed)", color=INK)
         return _saved(canvas, "forest")
 
 
