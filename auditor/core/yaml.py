@@ -128,8 +128,10 @@ def parse_yaml(content: bytes, path: Path, error: type[InputError] = InputError)
         node = loader.compose(text)
     except MarkedYAMLError as fault:
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
-        msg = f"{path}:{line}: not valid YAML ({fault.problem or fault})"
-        raise error(msg, hint="Check indentation, colons and quotes on that line.") from fault
+        limit = isinstance(fault, _BoundError)
+        msg = f"{path}:{line}: {fault.problem if limit else f'not valid YAML ({fault.problem or fault})'}"
+        hint = "Write less in one file, and nest less deeply." if limit else "Check indentation, colons and quotes on that line."
+        raise error(msg, hint=hint) from fault
     except (YAMLError, RecursionError, ValueError) as fault:
         msg = f"{path}: not valid YAML ({type(fault).__name__})"
         raise error(msg, hint="Check indentation, colons and quotes; nest less deeply.") from fault
@@ -203,6 +205,10 @@ def _read(path: Path, error: type[InputError]) -> bytes:
         raise error(msg, hint="Check the path; `auditor init` writes files to start from.") from fault
 
 
+class _BoundError(ComposerError):
+    """The file is larger or deeper than is read."""
+
+
 class _BoundedComposer(Composer):
     """Stops at the first node that is too deep or too many, before the rest of the file is looked at."""
 
@@ -224,9 +230,9 @@ class _BoundedComposer(Composer):
         self._many += 1
         mark = self.parser.peek_event().start_mark
         if self._deep > DEEPEST + 1:
-            raise ComposerError(None, None, f"nested more than {DEEPEST} levels deep", mark)
+            raise _BoundError(None, None, f"nested more than {DEEPEST} levels deep", mark)
         if self._many > LARGEST_TREE:
-            raise ComposerError(None, None, f"more than {LARGEST_TREE:,} values", mark)
+            raise _BoundError(None, None, f"more than {LARGEST_TREE:,} values", mark)
         node = super().compose_node(parent, index)
         self._deep -= 1
         return node
