@@ -13,10 +13,8 @@ Traps this module is built around, each with a test:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import io
-import logging
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,12 +26,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from auditor.errors import IntegrityError, KeyMaterialError
 from auditor.seal.keys import outside_dates
+from auditor.seal.quiet import quietly
 from auditor.seal.timestamp import check_distance, read_time_stamp
 from auditor.seal.token_form import one_form
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from auditor.seal.keys import Signer
     from auditor.seal.timestamp import TimeStamp
@@ -111,7 +110,7 @@ def sign_pdf(
         readable_field_name="Signature of the audit report",
     )
     out = io.BytesIO()
-    with _quietly():
+    with quietly():
         _at(signing_time)(
             metadata, signer=_cms_signer(signer, signing_time, time_stamp), new_field_spec=place
         ).sign_pdf(_writer(pdf), output=out, bytes_reserved=_RESERVED if time_stamp else None)
@@ -222,7 +221,7 @@ def check_pdf_signature(
         # (2) to (4) the signature is by the trusted key, over these ranges, in the one form
         stamp = _check_container(signed, container, trusted, authority)
         # (5) to (8) the file, read as a PDF, says the same
-        with _quietly():
+        with quietly():
             return _check_document(pdf, trusted, stamp)
     except _Refused as refused:
         return PdfCheck(holds=False, detail=str(refused))
@@ -392,17 +391,3 @@ def attachments_of(pdf: bytes) -> dict[str, bytes]:
     except (pikepdf.PdfError, ValueError, KeyError) as error:
         msg = f"the attachments cannot be read ({error})"
         raise ValueError(msg) from error
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the PDF library's log out of the command's output."""
-    loggers = [logging.getLogger(name) for name in ("pyhanko", "pyhanko_certvalidator")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +13,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from auditor.errors import IntegrityError
 from auditor.seal.keys import common_name, fingerprint
+from auditor.seal.quiet import quietly
 from auditor.seal.token_form import is_of
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator
 
 DIGESTS = ("sha256", "sha384", "sha512")
 """Digests that a time stamp may be over."""
@@ -74,7 +72,7 @@ def read_time_stamp(token: bytes, content: bytes, trusted: x509.Certificate | No
     """
     try:
         structure, info, certificate = _parts(token)
-        with _quietly():
+        with quietly():
             status = asyncio.run(_status(structure, info, content, trusted or certificate))
     except IntegrityError:
         raise
@@ -137,17 +135,3 @@ async def _status(structure: Any, info: Any, content: bytes, root: x509.Certific
         structure, context, lambda algorithm: hashlib.new(algorithm, content).digest()
     )
     return {"intact": False, "valid": False, "trust_problem_indic": None, **found}
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the library's log out of the command's output."""
-    loggers = [logging.getLogger(name) for name in ("pyhanko", "pyhanko_certvalidator")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
