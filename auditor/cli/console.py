@@ -40,7 +40,9 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, widths: 
     typer.echo("  ".join(head.ljust(size) for head, size in zip(heads, sizes, strict=True)).rstrip())
     typer.echo("  ".join("-" * min(size, 48) for size in sizes))
     for row in rows:
-        folded = [textwrap.wrap(cell, size, break_on_hyphens=False) or [""] for cell, size in zip(row, sizes, strict=True)]
+        folded = [
+            textwrap.wrap(cell, size, break_on_hyphens=False) or [""] for cell, size in zip(row, sizes, strict=True)
+        ]
         for line in range(max(len(cell) for cell in folded)):
             cells = [cell[line] if line < len(cell) else "" for cell in folded]
             typer.echo("  ".join(cell.ljust(size) for cell, size in zip(cells, sizes, strict=True)).rstrip())

@@ -130,7 +130,11 @@ def parse_yaml(content: bytes, path: Path, error: type[InputError] = InputError)
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
         limit = isinstance(fault, _BoundError)
         msg = f"{path}:{line}: {fault.problem if limit else f'not valid YAML ({fault.problem or fault})'}"
-        hint = "Write less in one file, and nest less deeply." if limit else "Check indentation, colons and quotes on that line."
+        hint = (
+            "Write less in one file, and nest less deeply."
+            if limit
+            else "Check indentation, colons and quotes on that line."
+        )
         raise error(msg, hint=hint) from fault
     except (YAMLError, RecursionError, ValueError) as fault:
         msg = f"{path}: not valid YAML ({type(fault).__name__})"

@@ -57,7 +57,9 @@ def request_time_stamp(content: bytes, address: str) -> bytes:
         msg = f"{address}: the authority gave no time stamp ({reason})"
     except (ValueError, TypeError, KeyError, AttributeError) as error:  # what a hostile answer makes of the parser
         msg = f"{address}: the answer is not a time stamp ({type(error).__name__})"
-    raise StorageError(msg, hint="Nothing was signed. Run the same command again, name another authority, or leave --timestamp out.")
+    raise StorageError(
+        msg, hint="Nothing was signed. Run the same command again, name another authority, or leave --timestamp out."
+    )
 
 
 @contextlib.contextmanager
