@@ -15,7 +15,8 @@ import numpy as np
 from auditor.core.evidence import Column
 from auditor.errors import UnsupportedError
 from auditor.observers.excerpt import masked
-from auditor.subjects.corpus_index import CorpusIndex, Span, covered, spans
+from auditor.subjects.corpus_index import Span, covered, spans
+from auditor.subjects.infini_gram_index import index_of_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from auditor.contract.protocol import Facts, OpenedSubject
     from auditor.subjects.capability import OpenModel
-    from auditor.subjects.corpus_index import Matches
+    from auditor.subjects.corpus_index import CorpusIndex, Matches
     from auditor.subjects.data import DataRecord
 
 Side = Literal["member", "control", "other"]
@@ -57,7 +58,7 @@ class Corpus:
         ids: Of the documents.
         units: Number of the person, document or record each belongs to, from 0, shape [documents].
         names: Of the units.
-        index: Their tokens.
+        index: Their tokens, in memory or, where they do not fit, on disk.
     """
 
     ids: NDArray[np.object_]
@@ -101,24 +102,21 @@ def corpus_of(records: Iterable[DataRecord], model: OpenModel) -> Corpus:
     """Return records as an index of the model's tokens; whole texts, nothing is cut."""
     ids: list[str] = []
     clusters: list[str] = []
-    encoded: list[NDArray[np.int32]] = []
-    texts: list[str] = []
-    for record in records:
-        ids.append(record.id)
-        clusters.append(record.cluster)
-        texts.append(record.text)
-        if len(texts) == ENCODED_AT_ONCE:
-            encoded += model.encode(texts)
-            texts = []
-    encoded += model.encode(texts)
+
+    def encoded() -> Iterator[NDArray[np.int32]]:
+        texts: list[str] = []
+        for record in records:
+            ids.append(record.id)
+            clusters.append(record.cluster)
+            texts.append(record.text)
+            if len(texts) == ENCODED_AT_ONCE:
+                yield from model.encode(texts)
+                texts.clear()
+        yield from model.encode(texts)
+
+    index = index_of_tokens(encoded(), model.vocabulary)
     names, units = np.unique(np.array(clusters, dtype=object).astype(str), return_inverse=True)
-    vocabulary = max(model.vocabulary, 1 + max((int(row.max()) for row in encoded if len(row)), default=0))
-    return Corpus(
-        np.array(ids, dtype=object),
-        units.astype(np.int64),
-        names.astype(object),
-        CorpusIndex.of_tokens(encoded, vocabulary),
-    )
+    return Corpus(np.array(ids, dtype=object), units.astype(np.int64), names.astype(object), index)
 
 
 def compared_documents(facts: Facts, documents: int | None = None) -> int:

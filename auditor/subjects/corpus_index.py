@@ -5,8 +5,8 @@ is one of the two suffixes it would stand between. Documents are divided by a sy
 never reaches from one document into the next.
 
 Memory: the symbols (1 byte of a text; 1, 2 or 3 bytes of a token, held as 1, 2 or 4) and 4 bytes for every symbol; while it
-is built, 5 bytes for every byte of the symbols. 2^31 bytes of symbols are the most. A larger corpus wants an index on disk,
-such as infini-gram's, whose `creativity` gives the same lengths; it would stand behind `longest`.
+is built, 5 bytes for every byte of the symbols. 2^31 bytes of symbols are the most. `infini_gram_index` makes the same
+index of a larger corpus on disk.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class CorpusIndex:
     """
 
     text: NDArray[np.unsignedinteger]
-    order: NDArray[np.int32]
+    order: NDArray[np.signedinteger]
     starts: NDArray[np.int64]
     shift: int
     buckets: NDArray[np.int64]
@@ -114,7 +114,7 @@ class CorpusIndex:
         total = int(lengths.sum())
         if total * width > MOST_BYTES:
             msg = f"the corpus has {total * width:,} bytes of symbols; one index holds {MOST_BYTES:,}"
-            raise UnsupportedError(msg, hint="Match against a part of it, or index it with infini-gram.")
+            raise UnsupportedError(msg, hint="Match against a part of it, or index its tokens on disk.")
         text = np.zeros(total + PADDING, dtype=kind)
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)[: len(parts)]
         for start, part in zip(starts.tolist(), parts, strict=True):
@@ -123,7 +123,7 @@ class CorpusIndex:
 
     @classmethod
     def sorted(
-        cls, text: NDArray[np.unsignedinteger], order: NDArray[np.int32], starts: NDArray[np.int64], shift: int
+        cls, text: NDArray[np.unsignedinteger], order: NDArray[np.signedinteger], starts: NDArray[np.int64], shift: int
     ) -> CorpusIndex:
         """Return the index of symbols whose suffixes are in order already."""
         symbols = text[: len(order)]
