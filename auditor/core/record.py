@@ -13,7 +13,7 @@ import rfc8785
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256 in lower-case hexadecimal."""
@@ -71,6 +71,12 @@ def canonical_bytes(value: Any) -> bytes:  # noqa: ANN401  (any JSON value)
 def digest_of(value: Any) -> str:  # noqa: ANN401  (any JSON value)
     """Return the SHA-256 of the canonical encoding of plain JSON types."""
     return hashlib.sha256(canonical_bytes(value)).hexdigest()
+
+
+def digest_of_files(contents: Sequence[bytes]) -> str:
+    """Return the SHA-256 of one file; of several, that of the canonical list of theirs: a policy and those it extends."""
+    digests = [hashlib.sha256(content).hexdigest() for content in contents]
+    return digests[0] if len(digests) == 1 else digest_of(digests)
 
 
 def parse_json(text: str | bytes) -> Any:  # noqa: ANN401  (any JSON value)

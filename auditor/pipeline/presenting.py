@@ -36,6 +36,7 @@ def _pdf_of(bundle: Bundle, html: bytes) -> bytes:
     from auditor.report.pdf import render_pdf  # noqa: PLC0415  (heavy)
 
     attached = [layout.FINDINGS, layout.ASSESSMENT, layout.INSTRUMENT, layout.PLAN, layout.SUBJECT, layout.POLICY]
+    attached += sorted(str(path.relative_to(bundle.root)) for path in (bundle.root / layout.POLICIES).glob("*.yaml"))
     attached += [name for name in (layout.PREREGISTRATION, layout.DEVIATIONS) if bundle.has(name)]
     return render_pdf(
         html.decode(),

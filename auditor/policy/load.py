@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from auditor.contract.registry import listed, load
 from auditor.core.clause import ClauseKind
 from auditor.core.evidence import Omission
 from auditor.core.policy import Override, Policy, TestEntry
-from auditor.core.record import digest_of
+from auditor.core.record import digest_of_files
 from auditor.core.resources import resource
 from auditor.core.yaml import Document, load_yaml, validate
 from auditor.errors import PolicyError, did_you_mean
@@ -90,9 +89,7 @@ def load_policy(
     if known_tests is not None:
         _check_tests(policy, document, known_tests)
     contents = [item.path.read_bytes() for item in chain]
-    digests = [hashlib.sha256(content).hexdigest() for content in contents]
-    digest = digests[0] if len(digests) == 1 else digest_of(digests)
-    return LoadedPolicy(policy, contents[0], path, digest, document, tuple(contents[1:]))
+    return LoadedPolicy(policy, contents[0], path, digest_of_files(contents), document, tuple(contents[1:]))
 
 
 def _chain(path: Path, parents: Path | None) -> list[Document]:

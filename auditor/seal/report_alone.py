@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
-from auditor.core.record import canonical_bytes, parse_json
+from auditor.core.record import canonical_bytes, digest_of_files, parse_json
 from auditor.errors import EXIT_CLEAR, EXIT_SIGNAL, EXIT_UNRESOLVED, IntegrityError
-from auditor.evidence.bundle import ASSESSMENT, FINDINGS, PLAN, POLICY, SUBJECT
+from auditor.evidence.bundle import ASSESSMENT, FINDINGS, PLAN, POLICIES, POLICY, SUBJECT
 from auditor.seal.keys import fingerprint
 from auditor.seal.pades import attachments_of, check_pdf_signature, signer_of
 from auditor.seal.step import Step, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from cryptography import x509
@@ -112,7 +113,8 @@ def _agreeing(attached: Mapping[str, bytes]) -> str:
     plan = plain.get(PLAN, {})
     for key, name in (("policy", POLICY), ("subject", SUBJECT)):
         if key in plan and name in attached:
-            fits = plan[key] == hashlib.sha256(attached[name]).hexdigest()
+            files = [attached[name], *(_extended(attached) if name == POLICY else ())]
+            fits = plan[key] == digest_of_files(files)
             (said if fits else wrong).append(f"the plan is {'' if fits else 'not '}about {name}")
     findings, ending = plain[FINDINGS], plain[ASSESSMENT]["exit_code"]
     if ending == _ending(findings):
@@ -122,6 +124,12 @@ def _agreeing(attached: Mapping[str, bytes]) -> str:
     if wrong:
         raise IntegrityError("; ".join(wrong))
     return "; ".join(said)
+
+
+def _extended(attached: Mapping[str, bytes]) -> Iterator[bytes]:
+    """Return the policies that the attached one extends, the nearest first."""
+    names = (f"{POLICIES}/{number}.yaml" for number in count(1))
+    return (attached[name] for name in takewhile(attached.__contains__, names))
 
 
 def _canonical(name: str, content: bytes) -> Any:  # noqa: ANN401  (any JSON value)

@@ -120,7 +120,8 @@ def test_a_slope_without_spread_is_not_given():
 def test_it_asks_for_what_discoverable_extraction_asks():
     facts = measuring().facts
     members = facts.subject.members.model_copy(update={"has_copies": True})
-    facts = SimpleNamespace(subject=facts.subject.model_copy(update={"members": members}))
+    model = facts.subject.model.model_copy(update={"capabilities": ("scores-tokens",)})
+    facts = SimpleNamespace(subject=facts.subject.model_copy(update={"members": members, "model": model}))
     own = TEST.needs(TEST.parameters(prefixes=()), facts)
     other = GREEDY.needs(GREEDY.parameters(), facts)
     assert own == {side: other[side] for side in own}
