@@ -30,7 +30,7 @@ def import_(
     file: Annotated[Path, typer.Argument(help="What the other tool wrote; with --check, the addendum.")],
     origin: Annotated[
         Optional[Origin],  # noqa: UP045  (typer reads the annotation at run time)
-        typer.Option("--from", help="What wrote the file."),
+        typer.Option("--from", help="What wrote the file. Default: what its content shows."),
     ] = None,
     out: Annotated[
         Optional[Path],  # noqa: UP045
@@ -60,12 +60,8 @@ def import_(
             raise UsageError(msg, hint="Give the certificate of whoever signed the addendum with --trust.")
         _print(read_addendum(bundle, file, trust), json=json)
         return
-    if origin is None:
-        msg = "--from is missing"
-        raise UsageError(msg, hint="Say what wrote the file: --from minimal, memaudit or garak.")
-    target = out or bundle.resolve().with_name(f"{bundle.resolve().name}.external-{origin.value}.dsse.json")
-    if target.resolve().is_relative_to(bundle.resolve()):
-        msg = f"{target}: lies in the bundle, which is sealed"
+    if out is not None and out.resolve().is_relative_to(bundle.resolve()):
+        msg = f"{out}: lies in the bundle, which is sealed"
         raise UsageError(msg, hint="Give a file outside of it; one file more, and the bundle no longer holds.")
     from auditor.evidence.bundle import Bundle  # noqa: PLC0415  (heavy)
     from auditor.pipeline import now  # noqa: PLC0415
@@ -73,7 +69,8 @@ def import_(
     from auditor.seal.keys import load_signer  # noqa: PLC0415
 
     signer = load_signer(key, cert, passphrase(), now=now())
-    found, envelope = import_external(bundle, file, origin.value, signer, trust=trust)
+    found, envelope = import_external(bundle, file, origin.value if origin else None, signer, trust=trust)
+    target = out or bundle.resolve().with_name(f"{bundle.resolve().name}.external-{found.form}.dsse.json")
     Bundle(target.parent).write(target.name, envelope)
     _print(found, json=json)
     again = ["auditor", "import", str(bundle), str(target), "--check", "--trust", str(cert)]

@@ -55,6 +55,14 @@ def run(
         Optional[Path],  # noqa: UP045
         typer.Option("--committed-by", help="Certificate (PEM) of whoever committed the plan. Default: --cert."),
     ] = None,
+    external: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(
+            "--external",
+            help="What another tool found (minimal format, memaudit's JSON or garak's JSONL), shown in a section of its own; it changes no "
+            "outcome. Can be given several times.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
 ) -> None:
@@ -64,7 +72,7 @@ def run(
     an entry in the record of attempts, `.auditor-attempts.jsonl` beside the subject file, and the report says how many came before.
     """
     from auditor.errors import UsageError  # noqa: PLC0415
-    from auditor.pipeline import Occasion, audit, now, prepare, read_preregistered  # noqa: PLC0415  (heavy)
+    from auditor.pipeline import Occasion, audit, now, prepare, read_external, read_preregistered  # noqa: PLC0415  (heavy)
     from auditor.seal.keys import load_signer, read_certificate  # noqa: PLC0415
 
     started = now()
@@ -83,6 +91,7 @@ def run(
             preregistered, read_certificate(committed_by) if committed_by else signer.certificate
         )
     prepared = prepare(subject, policy)
+    taken = read_external(external or [], prepared)
     folder = out or Path(f"audit-{prepared.spec.spec.name}")
     for warning in prepared.warnings:
         typer.echo(f"Warning: {warning}", err=True)
@@ -90,11 +99,12 @@ def run(
     command += ["--preregistered", str(preregistered)] if preregistered else []
     command += ["--committed-by", str(committed_by)] if committed_by else []
     command += ["--timestamp", timestamp] if timestamp else []
+    command += [part for path in external or [] for part in ("--external", str(path))]
     occasion = Occasion(operator=signer.common_name, command=shlex.join(command), started=started)
     from auditor.cli.progress import shown_progress  # noqa: PLC0415  (rich)
 
     with shown_progress(prepared.plan, quiet=quiet) as progress:
-        audited = audit(prepared, folder, signer, occasion, progress, committed, timestamp)
+        audited = audit(prepared, folder, signer, occasion, progress, committed, timestamp, taken)
     for warning in audited.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     if json:

@@ -13,8 +13,8 @@ from auditor.core.record import Digest, Record, Text
 from auditor.core.subject import Artifact
 
 NOTICE = (
-    "External findings. They were not measured by this tool, cannot be repeated from the bundle, and change neither its findings nor the "
-    "state of any clause."
+    "External findings: made by another tool, not repeated here, not corrected with the battery, and no outcome of this audit. They change "
+    "neither its findings nor the state of any clause."
 )
 """Said wherever external findings are shown."""
 
@@ -91,25 +91,36 @@ class ExternalFinding(GivenFinding):
     """Line of the file it stands on."""
 
 
-class ExternalFindings(Record):
-    """What one file of another tool says, tied to a bundle by digest."""
+ExternalForm = Literal["minimal", "memaudit", "garak"]
+"""What a file of another tool can be read as."""
 
-    schema_version: Literal[1] = 1
+
+class ExternalFile(Record):
+    """What one file of another tool says about a model; in an audit's own bundle, `external.json` lists them."""
+
     notice: Text = NOTICE
-    bundle: Digest
-    """SHA-256 of the manifest of the bundle it is put beside."""
-    model: Digest
-    """Model digest of that bundle."""
+    form: ExternalForm
+    """How the file was read."""
     tool: GivenTool
     created: str
     """When the other tool says that it ran; empty: it does not say."""
-    read: Text
-    """When the file was read, ISO 8601."""
     file: Artifact
     """The file, by digest; what was left out of it stands there."""
+    model: Digest
+    """Digest of the audited model."""
     model_named: GivenModel
     about_this_model: Literal["by digest", "not shown"]
     """`not shown`: the file names its model in words alone, and nothing shows that it is the audited one."""
     findings: tuple[ExternalFinding, ...] = Field(min_length=1)
     left_out: tuple[Text, ...] = ()
     """What the file holds besides, and why it was not taken in."""
+
+
+class ExternalFindings(ExternalFile):
+    """What one file of another tool says, tied to a sealed bundle by digest: the addendum of `auditor import`."""
+
+    schema_version: Literal[1] = 1
+    bundle: Digest
+    """SHA-256 of the manifest of the bundle it is put beside."""
+    read: Text
+    """When the file was read, ISO 8601."""

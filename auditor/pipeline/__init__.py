@@ -2,6 +2,7 @@
 
 from auditor.pipeline.auditing import Audited, Occasion, audit
 from auditor.pipeline.before import Prepared, now, prepare, speed
+from auditor.pipeline.external import read_external
 from auditor.pipeline.preregistering import commit_plan, earlier_attempts, read_preregistered
 from auditor.pipeline.presenting import render_again
 from auditor.pipeline.verifying import kind_of, verify_path
@@ -16,6 +17,7 @@ __all__ = [
     "kind_of",
     "now",
     "prepare",
+    "read_external",
     "read_preregistered",
     "render_again",
     "speed",

@@ -17,6 +17,7 @@ from auditor.core.plan import Plan
 from auditor.core.preregistration import Deviation
 from auditor.core.subject import Subject
 from auditor.evidence import bundle as layout
+from auditor.pipeline.external import external_in
 from auditor.policy.catalogue import ATTACK_CLASSES, load_attack_classes
 from auditor.policy.load import load_catalogues, load_policy
 from auditor.policy.written_out import in_context, mapped
@@ -153,6 +154,7 @@ def report_input(bundle: Bundle, *, assessed: bool = True, signer: str | None = 
         evidence_digest=evidence,
         signer=signer,
         committed=_committed_plan(bundle),
+        external=external_in(bundle),
     )
 
 

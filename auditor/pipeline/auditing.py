@@ -15,6 +15,7 @@ from auditor.evidence.bundle import Bundle, list_bytes
 from auditor.evidence.shards import RESTRICTED
 from auditor.pipeline.again import assess_bundle, measure_bundle
 from auditor.pipeline.before import now
+from auditor.pipeline.external import place_external
 from auditor.pipeline.preregistering import begin_attempt, check_before, note_attempt, place_in
 from auditor.pipeline.presenting import seal_bundle
 from auditor.policy.catalogue import ATTACK_CLASSES
@@ -22,9 +23,11 @@ from auditor.run.environment import describe_environment
 from auditor.run.observe import Progress, Workplace, observe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from auditor.pipeline.before import Prepared
+    from auditor.pipeline.external import TakenIn
     from auditor.pipeline.preregistering import Preregistered
     from auditor.seal.keys import Signer
 
@@ -57,6 +60,7 @@ def audit(
     progress: Progress,
     preregistered: Preregistered | None = None,
     authority: str | None = None,
+    external: Sequence[TakenIn] = (),
 ) -> Audited:
     """Return the finished audit: the whole way from a plan to a sealed bundle.
 
@@ -71,15 +75,16 @@ def audit(
         progress: Told of every observation.
         preregistered: The plan as it was committed beforehand; None: none was, or the bundle was begun with one.
         authority: Address of the authority that time-stamps the signature of the PDF (RFC 3161); None: no time stamp.
+        external: What other tools found; it is shown, and changes nothing.
 
     Raises:
-        UsageError: The folder holds another audit.
+        UsageError: The folder holds another audit, or one that was begun with other external findings.
         StorageError: The folder cannot take what has to be written; everything written so far is kept.
     """
     bundle = Bundle(out)
     bundle.prepare()
     check_before(bundle, preregistered, occasion.started)
-    _begin(prepared, bundle, occasion, preregistered)
+    _begin(prepared, bundle, occasion, preregistered, external)
     place_in(bundle, preregistered)
     place = Workplace(bundle.observations, bundle.commitment_key())
     prepared.opened.record_in(bundle.root / layout.EXCHANGES)
@@ -95,7 +100,13 @@ def audit(
     return Audited(out, findings, assessment, warnings)
 
 
-def _begin(prepared: Prepared, bundle: Bundle, occasion: Occasion, preregistered: Preregistered | None) -> None:
+def _begin(
+    prepared: Prepared,
+    bundle: Bundle,
+    occasion: Occasion,
+    preregistered: Preregistered | None,
+    external: Sequence[TakenIn],
+) -> None:
     """Write what is fixed before the first question, or check that it is the same audit that is gone on with."""
     plan = prepared.plan.canonical()
     if bundle.has(layout.PLAN) and bundle.read(layout.PLAN) != plan:
@@ -106,6 +117,7 @@ def _begin(prepared: Prepared, bundle: Bundle, occasion: Occasion, preregistered
         msg = f"{bundle.root}: the folder is not empty and holds no audit"
         raise UsageError(msg, hint="Choose another folder with --out.")
     bundle.write(layout.PLAN, plan)
+    place_external(bundle, external)
     (bundle.root / layout.SEAL).unlink(missing_ok=True)
     if bundle.has(layout.ENVIRONMENT):
         note_attempt(prepared, bundle, "resumed", occasion.started)

@@ -19,8 +19,7 @@ from auditor.policy.load import load_policy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from auditor.core.external import ExternalFindings
-    from auditor.exchange.external import Tool
+    from auditor.core.external import ExternalFindings, ExternalForm
     from auditor.exchange.forms import Form, Predicate
     from auditor.seal.keys import Signer
 
@@ -127,14 +126,14 @@ def _text(path: Path) -> str:
 
 
 def import_external(
-    path: Path, file: Path, tool: Tool, signer: Signer, *, trust: Path | None = None
+    path: Path, file: Path, form: ExternalForm | None, signer: Signer, *, trust: Path | None = None
 ) -> tuple[ExternalFindings, bytes]:
     """Return what a file of another tool says, tied to a bundle that was found to hold, and the signed addendum; nothing is written.
 
     Args:
         path: The bundle; it stays as it is.
         file: The file of the other tool.
-        tool: What wrote it.
+        form: What wrote it; None: what its content shows.
         signer: Key and certificate of whoever vouches for having read the file, not for what it says.
         trust: Certificate of the bundle's signer that the user has from the signer; None: the bundle's own.
 
@@ -148,7 +147,7 @@ def import_external(
     from auditor.pipeline.before import now  # noqa: PLC0415
     from auditor.seal.external import sign_external  # noqa: PLC0415
 
-    found = external(file, tool, source_of(path, trust), read=now().isoformat())
+    found = external(file, form, source_of(path, trust), read=now().isoformat())
     return found, sign_external(found, signer)
 
 

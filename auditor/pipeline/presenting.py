@@ -37,7 +37,7 @@ def _pdf_of(bundle: Bundle, html: bytes) -> bytes:
 
     attached = [layout.FINDINGS, layout.ASSESSMENT, layout.INSTRUMENT, layout.PLAN, layout.SUBJECT, layout.POLICY]
     attached += sorted(str(path.relative_to(bundle.root)) for path in (bundle.root / layout.POLICIES).glob("*.yaml"))
-    attached += [name for name in (layout.PREREGISTRATION, layout.DEVIATIONS) if bundle.has(name)]
+    attached += [name for name in (layout.PREREGISTRATION, layout.DEVIATIONS, layout.EXTERNAL) if bundle.has(name)]
     return render_pdf(
         html.decode(),
         {name: bundle.read(name) for name in attached},

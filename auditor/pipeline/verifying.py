@@ -9,6 +9,7 @@ from auditor.evidence import bundle as layout
 from auditor.evidence.archive import unpacked
 from auditor.evidence.bundle import Bundle, list_bytes
 from auditor.pipeline.again import assess_bundle, measure_bundle
+from auditor.pipeline.external import external_again
 from auditor.pipeline.preregistering import deviations_in
 from auditor.pipeline.presenting import html_of
 
@@ -109,7 +110,7 @@ def _measured_again(bundle: Bundle) -> dict[str, bytes]:
 
 
 def _assessed_again(bundle: Bundle) -> dict[str, bytes]:
-    files = {layout.ASSESSMENT: assess_bundle(bundle).canonical()}
+    files = {layout.ASSESSMENT: assess_bundle(bundle).canonical(), **external_again(bundle)}
     if bundle.has(layout.PREREGISTRATION):
         files[layout.DEVIATIONS] = list_bytes(deviations_in(bundle))
     return files

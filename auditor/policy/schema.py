@@ -14,7 +14,7 @@ from auditor.core.canary import CanarySet
 from auditor.core.clause import AttackClasses, Catalogue
 from auditor.core.comparison import Comparison
 from auditor.core.evidence import ObservationRecord
-from auditor.core.external import ExternalFindings, GivenFile
+from auditor.core.external import ExternalFile, ExternalFindings, GivenFile
 from auditor.core.finding import Finding, InstrumentCheck
 from auditor.core.plan import Plan
 from auditor.core.policy import Policy
@@ -30,6 +30,7 @@ FILES: dict[str, Any] = {
     "catalogue": Catalogue,
     "comparison": Comparison,
     "deviations": list[Deviation],
+    "external": list[ExternalFile],
     "external-addendum": ExternalFindings,
     "external-findings": GivenFile,
     "findings": list[Finding],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from auditor.report import glance
 from auditor.report.clause_table import clause_groups
 from auditor.report.committed import CommittedPlan, preregistration
+from auditor.report.external import external_pages
 from auditor.report.finding_page import MOST_ROWS, finding_page
 from auditor.report.procedures import attack_classes, deviations, procedures, tolerances
 from auditor.report.writing import OUTCOMES, number, outcome, p_value, spelled, statement_state, visible
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from auditor.core.assessment import Assessment, Statement
     from auditor.core.clause import Catalogue
+    from auditor.core.external import ExternalFile
     from auditor.core.finding import Finding, InstrumentCheck
     from auditor.core.plan import Plan
     from auditor.core.policy import Policy
@@ -49,6 +51,8 @@ class ReportInput:
     signer: str | None
     committed: CommittedPlan | None = None
     """The plan as it was committed beforehand; None: none was."""
+    external: tuple[ExternalFile, ...] = ()
+    """What other tools found; none of it is a finding."""
 
 
 def build_view(source: ReportInput) -> dict[str, Any]:
@@ -87,6 +91,7 @@ def build_view(source: ReportInput) -> dict[str, Any]:
         "conversions": glance.conversions(source),
         "access": source.assessment.access,
         "preregistration": preregistration(source.committed, source.environment),
+        "external": external_pages(source.external),
         "outcomes": [outcome(value) for value in OUTCOMES],
         "created": str(source.environment["created"]),
         "p_value": p_value,

@@ -149,7 +149,6 @@ def test_a_bundle_of_somebody_else_gives_nothing(auditor, sealed, tmp_path):
         (("attach", "{bundle}", "{tmp}/none.md"), "cannot be read"),
         (("attach", "{bundle}", "{tmp}/none.md", "--url", "javascript:alert(1)"), "not an https address"),
         (("attach", "{bundle}", "{tmp}/none.md", "--url", "https://a.b/x) <script>"), "not an https address"),
-        (("import", "{bundle}", "{tmp}/f"), "--from"),
         (("import", "{bundle}", "{tmp}/f", "--check"), "--trust"),
         (("import", "{bundle}", "{tmp}/f", "--from", "minimal", "--out", "{bundle}/x"), "sealed"),
         (
@@ -194,7 +193,7 @@ def test_external_findings_lie_beside_the_bundle_and_are_checked_again(auditor, 
     signing = ("--key", keys.key, "--cert", keys.certificate, "--out", addendum)
     code, said, complaint = auditor("import", bundle, foreign, "--from", "minimal", *signing)
     assert code == EXIT_CLEAR, complaint
-    assert said.startswith("External findings. They were not measured by this tool")
+    assert said.startswith("External findings: made by another tool, not repeated here")
     assert "nothing shows that 'm' is the model" in complaint
     assert snapshot(bundle) == before
     code, said, _ = auditor("import", bundle, addendum, "--check", "--trust", keys.certificate, "--json")
