@@ -7,18 +7,21 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from auditor.core.resources import resource
+from auditor.language.page import speak
+from auditor.language.reader import English
 from auditor.report.figures import draw, forest
 from auditor.report.view import build_view
 from auditor.report.writing import visible
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from auditor.language.reader import Reader
     from auditor.report.view import ReportInput
 
 
 def render_html(source: ReportInput) -> tuple[str, dict[str, bytes]]:
     """Return the report and its figures, by file name; the same input always gives the same bytes."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  (heavy)
-
     figures: dict[str, bytes] = {}
     for index, finding in enumerate(source.findings, start=1):
         if finding.measurement is not None:
@@ -29,15 +32,7 @@ def render_html(source: ReportInput) -> tuple[str, dict[str, bytes]]:
         figures["forest.svg"] = overview
     style = resource("templates/report.css").read_text(encoding="utf-8")
     script = resource("templates/report.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(resource("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        # Whatever a template prints: no character may hide or turn what stands beside it, and no text may bury the page.
-        finalize=lambda value: visible(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(English())
     view: dict[str, Any] = build_view(source)
     html = environment.get_template("report.html.j2").render(
         **view,
@@ -48,6 +43,23 @@ def render_html(source: ReportInput) -> tuple[str, dict[str, bytes]]:
         picture={name.removesuffix(".svg"): _embedded(content) for name, content in figures.items()},
     )
     return html, figures
+
+
+def page_environment(reader: Reader) -> Environment:
+    """Return the environment in which the templates of the report speak to a reader."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  (heavy)
+
+    environment = Environment(
+        loader=FileSystemLoader(resource("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        # Whatever a template prints: no character may hide or turn what stands beside it, and no text may bury the page.
+        finalize=lambda value: visible(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    speak(environment, reader, visible)
+    return environment
 
 
 def _hash(text: str) -> str:

@@ -70,19 +70,16 @@ def test_every_deviation_stands_in_the_bundle_and_in_the_report(small):
 
 
 def test_the_report_is_told_of_commitment_deviations_and_attempts(small):
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    from auditor.core.resources import resource
     from auditor.evidence.bundle import Bundle
+    from auditor.language.reader import English
     from auditor.pipeline.again import report_input
+    from auditor.report.html import page_environment
     from auditor.report.view import build_view
 
     view = build_view(report_input(Bundle(small.folder / "bundle")))["preregistration"]
     assert view["committed"]
     assert len(view["deviations"]) == view["all_deviations"] == 3
-    loader = FileSystemLoader(resource("templates"))
-    templates = Environment(loader=loader, undefined=StrictUndefined, autoescape=True)
-    page = templates.get_template("partials/preregistration.html.j2").render(preregistration=view)
+    page = page_environment(English()).get_template("partials/preregistration.html.j2").render(preregistration=view)
     for words in (
         "this plan was committed on",
         "Loopback time stamps",

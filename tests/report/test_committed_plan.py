@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from auditor.core.preregistration import Deviation
-from auditor.core.resources import resource
+from auditor.language.reader import English
 from auditor.report.committed import ELSEWHERE, MOST_DEVIATIONS, NOT_COMMITTED, CommittedPlan, preregistration
+from auditor.report.html import page_environment
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "preregister"))
 from commitments import digest
@@ -35,9 +35,7 @@ def committed(deviations=(), stamp=None) -> CommittedPlan:
 
 def page(plan=None, **attempts) -> str:
     environment = {"created": BEGUN, **({"attempts": {**KNOWN, **attempts}} if attempts != {"gone": True} else {})}
-    templates = Environment(
-        loader=FileSystemLoader(resource("templates")), undefined=StrictUndefined, autoescape=True, trim_blocks=True
-    )
+    templates = page_environment(English())
     return templates.get_template("partials/preregistration.html.j2").render(
         preregistration=preregistration(plan, environment)
     )
