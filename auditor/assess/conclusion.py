@@ -38,6 +38,11 @@ _NO_SIGNAL = (
     "listed as run showed no leakage above the declared tolerances: {tests}. This is evidence about those tests only. "
     "Whether any legal duty is met is for the controller and the supervisory authority to assess."
 )
+_NO_SIGNAL_OF_DATA = (
+    "Of the training data alone: {tests} found no more in it, above the control records, than the declared tolerances allow. No model was "
+    "asked, so this is no evidence of what one gives away. Whether any legal duty is met is for the controller and the supervisory "
+    "authority to assess."
+)
 _SIGNAL = "{test} shows more about the training records than about its control: {answer}"
 _CAME_OUT = "{test} brought out training records, checked against its control: {answer}"
 _IN_THE_DATA = "{test} found it in the training data more often than in the control records: {answer}"
@@ -72,7 +77,14 @@ _UNRESOLVED = (
     "The evidence does not allow a statement either way for {tests}. No conclusion of low likelihood may be drawn "
     "from the absence of a finding."
 )
+_UNRESOLVED_OF_DATA = (
+    "Of the training data alone, the evidence does not allow a statement either way for {tests}: neither that more stands in it than in "
+    "the control records, nor that it stays within the tolerances."
+)
 _INVALID = "{tests}: a control failed, so the numbers mean nothing and are shown only for inspection."
+_INVALID_OF_DATA = (
+    "{tests}: a control failed, so the numbers on the training data mean nothing and are shown only for inspection."
+)
 _NOT_RUN = "Asked for and not done: {tests}. This report is no evidence about them."
 _NOT_APPLICABLE = "Declared not applicable by a person, and not done: {tests}. This report is no evidence about them."
 _MISSING = "Statements that the policy asks for are missing for {clauses}."
@@ -125,16 +137,20 @@ def conclude(
     sentences += [state.sentence for state in readings.prongs]
     sentences += _parts(findings, readings.parts)
     sentences += _by_queries(readings.conversions)
-    for outcome, template in (
-        (Outcome.INVALID, _INVALID),
-        (Outcome.NOT_RUN, _NOT_RUN),
-        (Outcome.INCONCLUSIVE, _UNRESOLVED),
-        (Outcome.NO_SIGNAL, _NO_SIGNAL),
-        (Outcome.NOT_APPLICABLE, _NOT_APPLICABLE),
+    for outcome, template, of_data in (
+        (Outcome.INVALID, _INVALID, _INVALID_OF_DATA),
+        (Outcome.NOT_RUN, _NOT_RUN, _NOT_RUN),
+        (Outcome.INCONCLUSIVE, _UNRESOLVED, _UNRESOLVED_OF_DATA),
+        (Outcome.NO_SIGNAL, _NO_SIGNAL, _NO_SIGNAL_OF_DATA),
+        (Outcome.NOT_APPLICABLE, _NOT_APPLICABLE, _NOT_APPLICABLE),
     ):
-        tests = [finding.test for finding in findings if finding.outcome is outcome]
-        if tests:
-            sentences.append(say(template, tests=tests_named(tests)))
+        reached = [finding for finding in findings if finding.outcome is outcome]
+        for said, tests in (
+            (template, [finding.test for finding in reached if not _of_the_data(finding)]),
+            (of_data, [finding.test for finding in reached if _of_the_data(finding)]),
+        ):
+            if tests:
+                sentences.append(say(said, tests=tests_named(tests)))
     for state, template in ((StatementState.CONTRADICTED, _CONTRADICTED), (StatementState.MISSING, _MISSING)):
         ids = [item.clause.id for item in clauses if item.statement is state]
         if ids:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from auditor.core.finding import Outcome
-from auditor.exchange.source import MEANING, TOOL, VENDOR, line, number, tolerated, worded
+from auditor.exchange.source import TOOL, VENDOR, line, meaning, number, tolerated, worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,7 +226,7 @@ def _mapped(finding: Finding) -> dict[str, Any]:
         row["claims"] = [f"claim:{finding.test}"]
     elif finding.outcome is Outcome.SIGNAL:
         row["counterClaims"] = [f"claim:{finding.test}"]
-    said = f"{finding.outcome.value}: {MEANING[finding.outcome]}. {line(finding.reason)}"
+    said = f"{finding.outcome.value}: {meaning(finding)}. {line(finding.reason)}"
     return row | {"conformance": {"rationale": said}}
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from auditor.core.finding import Outcome
-from auditor.exchange.source import MEANING, TOOL, line, tolerated, worded
+from auditor.exchange.source import TOOL, line, meaning, tolerated, worded
 
 if TYPE_CHECKING:
     from auditor.core.finding import Finding
@@ -77,7 +77,7 @@ def _case(suite: ET.Element, finding: Finding, kind: str) -> None:
         about = {"message": f"{finding.outcome.value}: {line(finding.reason)}"}
         if kind != "skipped":
             about["type"] = finding.outcome.value
-        ET.SubElement(case, kind, about).text = f"{finding.outcome.value}: {MEANING[finding.outcome]}."
+        ET.SubElement(case, kind, about).text = f"{finding.outcome.value}: {meaning(finding)}."
     out = ET.SubElement(case, "system-out")
     out.text = "\n".join(_detail(finding))
 

@@ -11,7 +11,7 @@ from auditor.core.finding import Outcome
 from auditor.errors import DataError
 from auditor.exchange.front_matter import DATASET_TYPE, results_in, split_card
 from auditor.exchange.markdown import escaped, headings, split_lines, without
-from auditor.exchange.source import TOOL, line, tolerated, worded
+from auditor.exchange.source import TOOL, line, of_the_data, tolerated, worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -200,6 +200,7 @@ def _section(source: Source, url: str, level: int) -> list[str]:
 def _row(finding: Finding) -> str:
     measured = finding.measurement
     title = escaped(line(measured.title)) if measured else finding.test
+    title += " (training data alone)" if of_the_data(finding) else ""
     members = worded(measured.estimate) if measured else escaped(line(finding.reason))
     controls = worded(measured.control) if measured else ""
     required = "" if finding.required else " (not required)"

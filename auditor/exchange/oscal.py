@@ -17,7 +17,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from auditor.core.finding import Outcome
-from auditor.exchange.source import MEANING, TOOL, VENDOR, line, number, tolerated, worded
+from auditor.exchange.source import TOOL, VENDOR, line, meaning, number, of_the_data, tolerated, worded
 
 if TYPE_CHECKING:
     from auditor.core.assessment import Statement
@@ -222,9 +222,10 @@ def _examined(source: Source, statement: Statement) -> dict[str, Any]:
 def _risk(source: Source, finding: Finding) -> dict[str, Any]:
     measured = finding.measurement
     said = line(measured.answer) if measured else line(finding.reason)
+    where = "It stands in the training data" if of_the_data(finding) else "Training data comes out"
     risk: dict[str, Any] = {
         "uuid": source.identifier("risk", finding.test),
-        "title": f"Training data comes out: {line(measured.title) if measured else finding.test}",
+        "title": f"{where}: {line(measured.title) if measured else finding.test}",
         "description": said,
         "statement": f"{line(finding.reason)} Tolerance: {tolerated(finding)}.",
         "status": "open",
@@ -256,7 +257,7 @@ def _finding(source: Source, finding: Finding) -> dict[str, Any]:
             "status": {
                 "state": state,
                 "reason": reason,
-                "remarks": f"{finding.outcome.value}: {MEANING[finding.outcome]}. {_SCOPE}",
+                "remarks": f"{finding.outcome.value}: {meaning(finding)}. {_SCOPE}",
             },
         },
         "related-observations": [{"observation-uuid": source.identifier("observation", finding.test)}],

@@ -34,6 +34,10 @@ MEANING: Mapping[Outcome, str] = {
     Outcome.NOT_APPLICABLE: "declared not to apply, by a person",
 }
 """Each outcome in a few words; none of them is `passed`."""
+_MEANING_OF_DATA: Mapping[Outcome, str] = {
+    Outcome.SIGNAL: "more stands in the training data than in the control records",
+    Outcome.NO_SIGNAL: "no more stands in the training data, above the control records, than is tolerated",
+}
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -122,6 +126,17 @@ def worded(estimate: Estimate | None) -> str:
         return f"{value} ({level} {low} to {high})"
     value, low, high = (f"{part:.3g}" for part in (estimate.value, estimate.low, estimate.high))
     return f"{value} {line(estimate.unit)} ({level} {low} to {high})"
+
+
+def of_the_data(finding: Finding) -> bool:
+    """Return whether a test looked at the data alone: nothing that it finds came out of a model."""
+    return finding.measurement is not None and finding.measurement.access == "data"
+
+
+def meaning(finding: Finding) -> str:
+    """Return the outcome of a finding in a few words."""
+    words = MEANING[finding.outcome]
+    return _MEANING_OF_DATA.get(finding.outcome, words) if of_the_data(finding) else words
 
 
 def tolerated(finding: Finding) -> str:

@@ -288,6 +288,34 @@ def test_what_stands_in_the_data_alone_is_not_said_to_have_come_from_the_model()
     assert "t/b shows more about the training records than about its control" in said
 
 
+def of_data(outcome, name="dataset/a"):
+    return finding(outcome, name, measurement=measurement(name, access="data"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "of_model", "of_the_data"),
+    [
+        ("no_signal", "no leakage above the declared tolerances: t/b.", "dataset/a found no more in it, above the control records"),
+        ("inconclusive", "either way for t/b. No conclusion of low likelihood", "either way for dataset/a: neither that more stands"),
+        ("invalid", "t/b: a control failed, so the numbers mean nothing", "dataset/a: a control failed, so the numbers on the"),
+    ],
+)  # fmt: skip
+def test_of_the_data_alone_each_outcome_has_a_sentence_of_its_own(outcome, of_model, of_the_data):
+    data, model = of_data(Outcome(outcome)), finding(Outcome(outcome), "t/b")
+    assert of_model in " ".join(conclude([model], []))
+    said = " ".join(conclude([data], []))
+    assert of_the_data in said
+    for word in ("leakage", "likelihood"):  # nothing was asked that could leak
+        assert word not in said
+    both = conclude([data, model], [])
+    assert sum(of_model in sentence for sentence in both) == sum(of_the_data in sentence for sentence in both) == 1
+
+
+def test_a_test_of_the_data_that_did_not_run_is_named_with_the_others():
+    said = conclude([finding(Outcome.NOT_RUN, "dataset/a"), finding(Outcome.NOT_RUN, "t/b")], [])
+    assert said == ("Asked for and not done: dataset/a, t/b. This report is no evidence about them.",)
+
+
 def test_records_that_came_out_are_said_to_have_come_out():
     said = conclude([finding(measurement=measurement(confirmed=2, access="text"))], [])
     assert "brought out training records" in said[0]

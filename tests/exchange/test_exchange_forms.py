@@ -302,3 +302,17 @@ def test_no_form_says_passed_or_compliant_of_the_whole(whole):
     for form in FORMS[:2]:
         text = exported(whole, form).decode().lower()
         assert not re.search(r"\bcompliant\b|\banonymous\b", text)
+
+
+def test_what_stands_in_the_data_alone_is_never_said_to_have_come_out():
+    """A test that asked no model: in no form did anything leak."""
+    found = tuple(
+        finding(outcome, f"dataset/{outcome.value}".replace("_", "-"), measurement=rich(f"dataset/{outcome.value}".replace("_", "-"), access="data"))
+        for outcome in (Outcome.SIGNAL, Outcome.NO_SIGNAL)
+    )  # fmt: skip
+    made = source(found)
+    for form in ("oscal", "cyclonedx", "junit"):
+        text = exported(made, form).decode()
+        assert "more stands in the training data" in text
+        assert "came out" not in text
+        assert "comes out" not in text
