@@ -23,6 +23,13 @@ class Format(StrEnum):
     JUNIT = "junit"
 
 
+class SpecVersion(StrEnum):
+    """Which version of CycloneDX is written."""
+
+    V1_7 = "1.7"
+    V1_6 = "1.6"
+
+
 class About(StrEnum):
     """What an in-toto statement is about."""
 
@@ -41,6 +48,10 @@ def export(
         About,
         typer.Option("--predicate", help="For in-toto: the summary, or the full statement that the seal signs."),
     ] = About.TEST_RESULT,
+    spec_version: Annotated[
+        Optional[SpecVersion],  # noqa: UP045
+        typer.Option("--spec-version", help="For cyclonedx: version of the specification. Default: 1.7."),
+    ] = None,
     trust: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--trust", help="Certificate (PEM) of the signer, from the signer."),
@@ -57,13 +68,22 @@ def export(
     if predicate is not About.TEST_RESULT and form is not Format.IN_TOTO:
         msg = f"--predicate goes with --format in-toto, not with {form.value}"
         raise UsageError(msg, hint="Leave --predicate out.")
+    if spec_version is not None and form is not Format.CYCLONEDX:
+        msg = f"--spec-version goes with --format cyclonedx, not with {form.value}"
+        raise UsageError(msg, hint="Leave --spec-version out.")
     if out is None and form is Format.PARQUET:
         msg = "Parquet is not for a terminal"
         raise UsageError(msg, hint="Give a file: --out findings.parquet")
     if out is not None and out.resolve().is_relative_to(bundle.resolve()):
         msg = f"{out}: lies in the bundle, which is sealed"
         raise UsageError(msg, hint="Give a file outside of it; one file more, and the bundle no longer holds.")
-    content = export_bundle(bundle, form.value, trust=trust, predicate=predicate.value)
+    content = export_bundle(
+        bundle,
+        form.value,
+        trust=trust,
+        predicate=predicate.value,
+        spec_version=(spec_version or SpecVersion.V1_7).value,
+    )
     if out is None:
         sys.stdout.buffer.write(content)
         return

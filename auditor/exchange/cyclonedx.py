@@ -1,30 +1,23 @@
-"""CycloneDX 1.6, a bill of materials with a model card: the audited model, what was measured of it, and claims that rest on evidence.
-
-The standard that the attestations map to is the policy's battery, one requirement for each test; no legal clause is a requirement, and
-no conformance score is given.
-
-| outcome | attestation of the test's requirement |
-|---|---|
-| `no_signal` | a claim |
-| `signal` | a counter-claim |
-| all others | neither; the rationale says why nothing is claimed |
-"""
+"""CycloneDX 1.7 or 1.6: a bill of materials with a model card, what was measured of the model, and claims that rest on evidence."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from auditor.core.finding import Outcome
-from auditor.exchange.source import TOOL, VENDOR, line, meaning, number, tolerated, worded
+from auditor.exchange.declarations import declarations, standards
+from auditor.exchange.source import TOOL, VENDOR, line, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from auditor.core.finding import Estimate, Finding, Measurement
+    from auditor.core.finding import Estimate
     from auditor.core.subject import DatasetIdentity
     from auditor.exchange.source import Source
 
-SPEC_VERSION = "1.6"
+SpecVersion = Literal["1.7", "1.6"]
+SPEC_VERSIONS: tuple[SpecVersion, ...] = get_args(SpecVersion)
+"""Versions that can be written, the default first."""
 _REFERENCES = {
     "report.pdf": ("dynamic-analysis-report", "The report, signed."),
     "report.html": ("dynamic-analysis-report", "The report."),
@@ -35,13 +28,18 @@ _REFERENCES = {
 }
 
 
-def cyclonedx(source: Source) -> dict[str, Any]:
-    """Return a bundle as a CycloneDX document with a model card and declarations, plain JSON."""
+def cyclonedx(source: Source, version: SpecVersion = "1.7") -> dict[str, Any]:
+    """Return a bundle as a CycloneDX document with a model card and declarations, plain JSON.
+
+    Args:
+        source: The bundle.
+        version: Version of the specification.
+    """
     return {
-        "$schema": f"http://cyclonedx.org/schema/bom-{SPEC_VERSION}.schema.json",
+        "$schema": f"http://cyclonedx.org/schema/bom-{version}.schema.json",
         "bomFormat": "CycloneDX",
-        "specVersion": SPEC_VERSION,
-        "serialNumber": f"urn:uuid:{source.identifier('cyclonedx')}",
+        "specVersion": version,
+        "serialNumber": f"urn:uuid:{source.identifier('cyclonedx', version)}",
         "version": 1,
         "metadata": {
             "timestamp": source.moment.isoformat(),
@@ -53,8 +51,8 @@ def cyclonedx(source: Source) -> dict[str, Any]:
             {"ref": "model", "dependsOn": [f"data:{name}" for name, _ in _datasets(source) if name == "members"]},
             *({"ref": f"data:{name}"} for name, _ in _datasets(source)),
         ],
-        "definitions": {"standards": [_standard(source)]},
-        "declarations": _declarations(source),
+        "definitions": {"standards": standards(source)},
+        "declarations": declarations(source),
     }
 
 
@@ -176,85 +174,6 @@ def _data(name: str, dataset: DatasetIdentity) -> dict[str, Any]:
             _property("clusters", str(dataset.clusters)),
             _property("clustered-by", dataset.clustered_by),
         ],
-    }
-
-
-def _standard(source: Source) -> dict[str, Any]:
-    return {
-        "bom-ref": "battery",
-        "name": f"Battery of policy {line(source.policy.id)}",
-        "version": str(source.policy.version),
-        "description": line(source.policy.title),
-        "owner": source.policy.id,
-        "requirements": [
-            {
-                "bom-ref": f"objective:{finding.test}",
-                "identifier": finding.test,
-                "title": line(finding.measurement.question) if finding.measurement else finding.test,
-                "text": f"Tolerance: {tolerated(finding)}.",
-            }
-            for finding in source.findings
-        ],
-    }
-
-
-def _declarations(source: Source) -> dict[str, Any]:
-    spoken = [finding for finding in source.findings if finding.outcome in {Outcome.SIGNAL, Outcome.NO_SIGNAL}]
-    declared: dict[str, Any] = {
-        "assessors": [{"bom-ref": "assessor", "organization": {"name": line(source.operator) or "not named"}}],
-        "attestations": [
-            {
-                "summary": "Outcomes of the tests. Nothing is attested of any legal clause.",
-                "assessor": "assessor",
-                "map": [_mapped(finding) for finding in source.findings],
-            }
-        ],
-        "evidence": [
-            _evidence(source, finding, finding.measurement)
-            for finding in source.findings
-            if finding.measurement is not None
-        ],
-    }
-    if spoken:
-        declared["claims"] = [_claim(finding) for finding in spoken]
-    return declared
-
-
-def _mapped(finding: Finding) -> dict[str, Any]:
-    row: dict[str, Any] = {"requirement": f"objective:{finding.test}"}
-    if finding.outcome is Outcome.NO_SIGNAL:
-        row["claims"] = [f"claim:{finding.test}"]
-    elif finding.outcome is Outcome.SIGNAL:
-        row["counterClaims"] = [f"claim:{finding.test}"]
-    said = f"{finding.outcome.value}: {meaning(finding)}. {line(finding.reason)}"
-    return row | {"conformance": {"rationale": said}}
-
-
-def _claim(finding: Finding) -> dict[str, Any]:
-    side = "evidence" if finding.outcome is Outcome.NO_SIGNAL else "counterEvidence"
-    claim: dict[str, Any] = {
-        "bom-ref": f"claim:{finding.test}",
-        "target": "model",
-        "predicate": f"{finding.test}: {tolerated(finding)}",
-        "reasoning": line(finding.reason),
-    }
-    return claim | ({side: [f"evidence:{finding.test}"]} if finding.measurement is not None else {})
-
-
-def _evidence(source: Source, finding: Finding, measured: Measurement) -> dict[str, Any]:
-    numbers = (
-        f"members {worded(measured.estimate)}; controls {worded(measured.control)}; excess {worded(measured.excess)}"
-    )
-    return {
-        "bom-ref": f"evidence:{finding.test}",
-        "propertyName": finding.test,
-        "description": line(measured.answer),
-        "data": [
-            {"name": "numbers", "contents": {"attachment": {"contentType": "text/plain", "content": numbers}}},
-            {"name": "findings.json in the bundle", "contents": {"url": "findings.json"}},
-        ],
-        "created": source.moment.isoformat(),
-        "expires": source.expires.isoformat(),
     }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditor.core.external import ExternalFindings, ExternalForm
+    from auditor.exchange.cyclonedx import SpecVersion
     from auditor.exchange.forms import Form, Predicate
     from auditor.seal.keys import Signer
 
@@ -37,7 +38,14 @@ _POINTED_TO = (
 """Files of a bundle that an export points to, by digest."""
 
 
-def export_bundle(path: Path, form: Form, *, trust: Path | None = None, predicate: Predicate = "test-result") -> bytes:
+def export_bundle(
+    path: Path,
+    form: Form,
+    *,
+    trust: Path | None = None,
+    predicate: Predicate = "test-result",
+    spec_version: SpecVersion = "1.7",
+) -> bytes:
     """Return a bundle, which was found to hold, in one form.
 
     Args:
@@ -45,6 +53,7 @@ def export_bundle(path: Path, form: Form, *, trust: Path | None = None, predicat
         form: Which form.
         trust: Certificate of the signer that the user has from the signer; None: the seal is checked against the bundle's own.
         predicate: What an in-toto statement is about.
+        spec_version: Version of CycloneDX.
 
     Raises:
         IntegrityError: The bundle is damaged, or was not sealed by whom the user trusts.
@@ -53,7 +62,7 @@ def export_bundle(path: Path, form: Form, *, trust: Path | None = None, predicat
     """
     from auditor.exchange.forms import exported  # noqa: PLC0415  (heavy)
 
-    return exported(source_of(path, trust), form, predicate)
+    return exported(source_of(path, trust), form, predicate, spec_version=spec_version)
 
 
 def source_of(path: Path, trust: Path | None = None) -> Source:

@@ -142,6 +142,7 @@ def test_a_bundle_of_somebody_else_gives_nothing(auditor, sealed, tmp_path):
     [
         (("export", "{bundle}", "--format", "parquet"), "not for a terminal"),
         (("export", "{bundle}", "--format", "csv", "--predicate", "memorization-audit"), "--predicate goes with"),
+        (("export", "{bundle}", "--format", "csv", "--spec-version", "1.6"), "--spec-version goes with"),
         (("export", "{bundle}", "--format", "csv", "--out", "{bundle}/findings.csv"), "sealed"),
         (("export", "{bundle}", "--format", "pdf"), "pdf"),
         (("export", "{tmp}/none", "--format", "csv"), "no bundle"),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from official import cyclonedx_errors, oscal_errors
 
 from auditor.errors import EXIT_CLEAR
-from auditor.exchange.cyclonedx import cyclonedx
+from auditor.exchange.cyclonedx import SPEC_VERSIONS, cyclonedx
 from auditor.exchange.forms import exported
 from auditor.exchange.in_toto import test_result as summary
 from auditor.exchange.junit import junit
@@ -65,8 +65,10 @@ def test_oscal_is_valid_and_the_schema_can_say_no(whole):
     assert oscal_errors(broken)
 
 
-def test_cyclonedx_is_valid_and_the_schema_can_say_no(whole):
-    document = cyclonedx(whole)
+@pytest.mark.parametrize("version", SPEC_VERSIONS)
+def test_cyclonedx_is_valid_and_the_schema_can_say_no(whole, version):
+    document = cyclonedx(whole, version)
+    assert document["specVersion"] == version
     assert cyclonedx_errors(document) == []
     assert cyclonedx_errors(document | {"bomFormat": "other"})
     assert cyclonedx_errors(document | {"verdict": "pass"})
@@ -165,6 +167,33 @@ def test_every_finding_is_in_cyclonedx_as_the_table_says(pairs):
     evidence = {item["bom-ref"] for item in document["declarations"]["evidence"]}
     for claim in claims.values():
         assert set(claim.get("evidence", []) + claim.get("counterEvidence", [])) <= evidence
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(PAIRS)
+def test_every_clause_is_mapped_to_the_claims_of_its_tests_and_attested_to_in_none(pairs):
+    """Clause to claims to evidence, by counting: a claim for each quiet test that is evidence for it, a counter-claim for each signal."""
+    made = source(findings_of(*(outcome for outcome, _ in pairs)))
+    document = cyclonedx(made)
+    assert cyclonedx_errors(document) == []
+    battery, *clauses = document["declarations"]["attestations"]
+    outcomes = {item.test: item.outcome.value for item in made.findings}
+    mapped = {row["requirement"]: row for attestation in clauses for row in attestation["map"]}
+    wanted = {item["bom-ref"] for found in document["definitions"]["standards"][1:] for item in found["requirements"]}
+    assert (
+        mapped.keys() == wanted == {f"clause:{state.catalogue}:{state.clause.id}" for state in made.assessment.clauses}
+    )
+    known = {claim["bom-ref"] for claim in document["declarations"].get("claims", [])}
+    for state in made.assessment.clauses:
+        row = mapped[f"clause:{state.catalogue}:{state.clause.id}"]
+        for key, outcome in (("claims", "no_signal"), ("counterClaims", "signal")):
+            assert row.get(key, []) == [
+                f"claim:{test}" for test in outcomes if test in state.tests and outcomes[test] == outcome
+            ]
+            assert set(row.get(key, [])) <= known
+        assert row["conformance"].keys() == {"rationale"}
+        assert "No conformance is stated" in row["conformance"]["rationale"]
+    assert len(battery["map"]) == len(outcomes)
 
 
 def test_cyclonedx_has_each_number_with_its_interval(whole):
@@ -307,9 +336,9 @@ def test_no_form_says_passed_or_compliant_of_the_whole(whole):
 def test_what_stands_in_the_data_alone_is_never_said_to_have_come_out():
     """A test that asked no model: in no form did anything leak."""
     found = tuple(
-        finding(outcome, f"dataset/{outcome.value}".replace("_", "-"), measurement=rich(f"dataset/{outcome.value}".replace("_", "-"), access="data"))
-        for outcome in (Outcome.SIGNAL, Outcome.NO_SIGNAL)
-    )  # fmt: skip
+        finding(outcome, name, measurement=rich(name, access="data"))
+        for outcome, name in ((Outcome.SIGNAL, "dataset/a"), (Outcome.NO_SIGNAL, "dataset/b"))
+    )
     made = source(found)
     for form in ("oscal", "cyclonedx", "junit"):
         text = exported(made, form).decode()
