@@ -67,10 +67,13 @@ def is_given(kind: str, value: str, prompt: str) -> bool:
         lower = prompt.lower()
         parts = [part for part in re.split(r"[._+%-]", value.partition("@")[0].lower()) if len(part) > 1]
         return value.lower() in lower or (bool(parts) and all(part in lower for part in parts))
-    return (
-        normal(kind, value)
-        in re.sub(r"[^0-9A-Za-z.:]" if kind == "ip_address" else r"[^0-9A-Za-z]", "", prompt).upper()
-    )
+    if kind == "ip_address":
+        plain = re.sub(r"[^0-9A-Za-z.:]", "", prompt).lower()
+        return value.lower() in plain or normal(kind, value).lower() in plain
+    plain, number = re.sub(r"[^0-9A-Za-z]", "", prompt).upper(), normal(kind, value)
+    if kind == "phone" and number.startswith("1"):  # in North America the country may be left out
+        number = number[1:]
+    return number in plain
 
 
 class Known(NamedTuple):

@@ -164,6 +164,15 @@ def test_offices_and_values_of_manuals_are_public():
         ("payment_card", "4532015112830366", "again 4532 0151 1283, that is ", False),
         ("ip_address", "93.184.216.34", "ping 93.184.216.34 (", True),
         ("ip_address", "93.184.216.34", "ping 93.184.216.3 (", False),
+        ("ip_address", "2a00:1450:4001:830::200e", "ping 2a00:1450:4001:830::200e (", True),
+        ("ip_address", "2A00:1450:4001:0830::200E", "ping 2A00:1450:4001:0830::200E (", True),
+        ("ip_address", "2A00:1450:4001:0830::200E", "ping 2a00:1450:4001:830::200e (", True),
+        ("ip_address", "2a00:1450:4001:830::200e", "ping 2a00:1450:4001:830::200f (", False),
+        ("phone", "(212) 867-5309", "call 212.867.5309 or ", True),
+        ("phone", "(212) 867-5309", "call +1 212 867 5309 or ", True),
+        ("phone", "+1 212 867 5309", "call (212) 867-5309 or ", True),
+        ("phone", "(212) 867-5309", "call (212) 867-5308 or ", False),
+        ("phone", "+49 30 901820", "call +49-30-901820 or ", True),
     ],
 )
 def test_a_prompt_that_says_it_gives_it(kind, value, prompt, given):
