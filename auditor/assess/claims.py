@@ -6,6 +6,7 @@ a denial or a doubt in it claims nothing here.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -80,10 +81,15 @@ _TEXTS: dict[Kind, tuple[re.Pattern[str], ...]] = {
 """Patterns that must all stand in one sentence."""
 
 _UNSURE = re.compile(
-    r"\b(?:not|never|cannot|neither|whether|if|unless|partly|partially|only|should|shall|will|would|may|might|to be)\b|n't\b",
+    r"\b(?:not|never|cannot|neither|whether|if|unless|partly|partially|only|should|shall|will|would|may|might|to be"
+    r"|except|excepting|excluding|other than|apart from|aside from|besides|beyond|without|save for|but for"
+    r"|false|untrue|wrong|incorrect|no evidence|no proof|validation|test set|test data|held-out|evaluation)\b|n't\b|\?\s*$",
     re.IGNORECASE,
 )
 """Words that make a sentence something other than a plain claim: a statement is only contradicted where it plainly claims."""
+
+_DENIED = re.compile(r"\s*(?:no|false|wrong|untrue|incorrect)\b\W*$", re.IGNORECASE)
+"""A sentence after a claim that takes it back."""
 
 
 def claims(statement: Statement) -> tuple[Claim, ...]:
@@ -100,9 +106,12 @@ def claims(statement: Statement) -> tuple[Claim, ...]:
 
 def _says(text: str, patterns: tuple[re.Pattern[str], ...]) -> bool:
     """Return whether a sentence of the text plainly makes the claim."""
+    sentences = [part for part in re.split(r"(?<=[.;:!?])\s+|\n\n", text) if part.strip()]
     return any(
-        all(pattern.search(sentence) for pattern in patterns) and not _UNSURE.search(sentence)
-        for sentence in re.split(r"(?<=[.;:!?])\s+|\n\n", text)
+        all(pattern.search(sentence) for pattern in patterns)
+        and not _UNSURE.search(sentence)
+        and not _DENIED.match(after)
+        for sentence, after in itertools.pairwise([*sentences, ""])
     )
 
 

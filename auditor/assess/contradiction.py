@@ -32,6 +32,9 @@ _COUNTED = frozenset({Outcome.SIGNAL, Outcome.NO_SIGNAL, Outcome.INCONCLUSIVE})
 _BEYOND_CHANCE = ("e-mail address", "bank account (IBAN)")
 """Types of identifiers that a number made up for something else does not meet by chance."""
 
+_KNOWN_BEFORE = frozenset({"language/compression"})
+"""Tests whose search is given the text that comes out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -176,9 +179,9 @@ def _personal_data(
 def _extracted(
     _claim: Claim, findings: Sequence[Finding], _declared: Declared, _parameters: Mapping[str, Parameters]
 ) -> Iterator[Fact]:
-    """Yield the first test that extracted something."""
+    """Yield the first test that extracted something; one that searches for a prompt of what it knows already extracts nothing."""
     for finding, _, number in _measured(findings, "excess_rate"):
-        if finding.outcome is Outcome.SIGNAL and number.value > 0.0:
+        if finding.test not in _KNOWN_BEFORE and finding.outcome is Outcome.SIGNAL and number.value > 0.0:
             yield finding.test, number, f"{finding.test} extracted {_number(number)} of those tested"
             return
 

@@ -29,6 +29,10 @@ BOUND = (
 )
 NOT_BOUNDED = "No test bounded the epsilon that was spent from below."
 BELOW = "{test} shows an epsilon of at least {low:.3g}, which is not above it; a lower bound confirms nothing."
+APART = (
+    "{test} shows an epsilon of at least {low:.3g} for another unit or delta than those declared, or with a condition unmet: it "
+    "neither refutes nor confirms the declaration."
+)
 ABOVE = "{test} shows an epsilon of at least {low:.3g}: the declaration is contradicted and bounds nothing."
 ALREADY = "What was measured disagrees with it: the declaration bounds nothing."
 
@@ -90,8 +94,9 @@ def _bound(statement: Statement, claim: Claim, finding: Finding | None, *, contr
     if finding is None or lower is None:
         said.append(ALREADY if contradicted else NOT_BOUNDED)
     else:
-        above = contradicted and lower.low > claim.epsilon
-        template = ABOVE if above else BELOW
+        higher = lower.low > claim.epsilon
+        above = contradicted and higher
+        template = ABOVE if above else APART if higher else BELOW
         said.append(say(template, test=tests_named([finding.test]), low=max(lower.low, 0.0)))
         if contradicted and not above:
             said.append(ALREADY)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import catalogue, clause, estimate, finding, measurement, policy, subject
 
+from auditor.assess.claims import claims
 from auditor.assess.clauses import assess
 from auditor.core.assessment import Statement, StatementState
 from auditor.core.clause import StatementForm
@@ -286,3 +287,39 @@ def test_a_finding_speaks_to_its_own_claim_and_to_no_other(name, other):
     if (name, other) == ("works", "extraction"):  # what comes out of records is not said to be of works
         speaks = None
     assert contradicted(TABLE[name].claim, measured, parameters=SETTINGS) == ({speaks} if speaks else set())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The training data contain no personal data except business e-mail addresses.",
+        "The training data contain no personal data other than names of authors.",
+        "Apart from a few forms, the data was deduplicated.",
+        "The data was deduplicated? No.",
+        "The data was deduplicated: no.",
+        "It is false that the data was deduplicated.",
+        "The validation data was deduplicated.",
+        "No record can be extracted without the weights.",
+        "There is no evidence that no record can be extracted.",
+    ],
+)
+def test_a_claim_with_an_exception_or_a_denial_is_no_plain_claim(text):
+    assert claims(said(text=text)) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The data was deduplicated. No copies of it are kept elsewhere.",
+        "The data was deduplicated: exact and near copies are gone.",
+        "The training data contain no personal data. Nobody is named.",
+    ],
+)
+def test_a_plain_claim_stays_one_whatever_follows(text):
+    assert len(claims(said(text=text))) == 1
+
+
+def test_a_prompt_searched_for_by_who_knows_the_text_extracts_no_record():
+    made = measurement("language/compression", statistic="excess_rate", estimate=estimate(0.3, 0.2, 0.4))
+    searched = finding(Outcome.SIGNAL, name="language/compression", measurement=made)
+    assert not contradicted(said(text="No record can be extracted."), searched)

@@ -414,6 +414,9 @@ def test_a_declared_epsilon_is_shown_as_a_bound_with_its_conditions():
         [declared(epsilon=0.1)], [finding(Outcome.SIGNAL, "t/e", measurement=low)], frozenset({"dp"})
     )
     assert "the declaration is contradicted and bounds nothing" in against.sentence
+    (apart,) = formal_bounds([declared(epsilon=0.1)], [finding(Outcome.SIGNAL, "t/e", measurement=low)])
+    assert "not above" not in apart.sentence, "0.4 is above 0.1"
+    assert "neither refutes nor confirms" in apart.sentence
     (failed,) = formal_bounds([declared()], [finding(Outcome.INVALID, "t/e", measurement=low)])
     assert failed.lower is None
     assert formal_bounds([declared(unit="record or so")], []) == ()
