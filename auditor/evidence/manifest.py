@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -186,8 +188,9 @@ def check_manifest(bundle: Path, manifest: Manifest) -> Completeness:
     found = contents_of(bundle)
     problems = [f"{name}: not a regular file (a link, a pipe or a device)" for name in found.others]
     withheld: list[str] = []
-    for entry in manifest.entries:
-        fault = misnamed(entry.path) or _mislabelled(entry) or _differs(found.files.get(entry.path), entry)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # hashing leaves the interpreter to the other threads
+        faults = list(pool.map(lambda entry: _fault(found.files.get(entry.path), entry), manifest.entries))
+    for entry, fault in zip(manifest.entries, faults, strict=True):
         if not fault and entry.path not in found.files:
             withheld.append(entry.path)
         elif fault and entry.path not in found.others:
@@ -199,6 +202,10 @@ def check_manifest(bundle: Path, manifest: Manifest) -> Completeness:
     needed = {parent.as_posix() for name in names for parent in PurePosixPath(name).parents}
     problems.extend(f"{name}/: not listed" for name in sorted(found.folders - needed))
     return Completeness(problems, withheld)
+
+
+def _fault(path: Path | None, entry: ManifestEntry) -> str:
+    return misnamed(entry.path) or _mislabelled(entry) or _differs(path, entry)
 
 
 def misnamed(name: str) -> str:

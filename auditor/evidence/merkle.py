@@ -9,14 +9,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+LEAF = b"\x00"
+"""What stands before the content of a leaf, so that no node can pass for one (RFC 6962, section 2.1)."""
+_NODE = b"\x01"
+
+
 def leaf_hash(content: bytes) -> bytes:
     """Return the hash of a leaf: SHA-256 of 0x00 and the content (RFC 6962, section 2.1)."""
-    return hashlib.sha256(b"\x00" + content).digest()
+    return hashlib.sha256(LEAF + content).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Return the hash of a node: SHA-256 of 0x01 and its two children (RFC 6962, section 2.1)."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return hashlib.sha256(_NODE + left + right).digest()
 
 
 class RootBuilder:
@@ -24,24 +29,34 @@ class RootBuilder:
 
     def __init__(self) -> None:
         """Begin with no leaf."""
-        self._peaks: list[tuple[int, bytes]] = []
+        self._left: list[bytes | None] = []
+        """On each level, from the leaves up, the left child that waits for its right one."""
 
     def add(self, leaf: bytes) -> None:
         """Add the content of the next leaf."""
-        size, top = 1, leaf_hash(leaf)
-        while self._peaks and self._peaks[-1][0] == size:
-            top = node_hash(self._peaks.pop()[1], top)
-            size *= 2
-        self._peaks.append((size, top))
+        self.extend([leaf_hash(leaf)])
+
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Add the hashes of the next leaves: level by level, which is faster than leaf by leaf."""
+        nodes, level = list(leaves), 0
+        sha256 = hashlib.sha256
+        while nodes:
+            if level == len(self._left):
+                self._left.append(None)
+            waiting = self._left[level]
+            if waiting is not None:
+                nodes.insert(0, waiting)
+            self._left[level] = nodes.pop() if len(nodes) % 2 else None
+            nodes = [sha256(_NODE + nodes[i] + nodes[i + 1]).digest() for i in range(0, len(nodes), 2)]
+            level += 1
 
     def root(self) -> str:
         """Return the root, lower-case hexadecimal; that of no leaf is the SHA-256 of nothing."""
-        if not self._peaks:
-            return hashlib.sha256(b"").hexdigest()
-        top = self._peaks[-1][1]
-        for _, peak in reversed(self._peaks[:-1]):
-            top = node_hash(peak, top)
-        return top.hex()
+        top: bytes | None = None
+        for peak in self._left:
+            if peak is not None:
+                top = peak if top is None else node_hash(peak, top)
+        return hashlib.sha256(b"").hexdigest() if top is None else top.hex()
 
 
 def root(leaves: Sequence[bytes]) -> str:

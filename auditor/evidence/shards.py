@@ -9,22 +9,19 @@ from __future__ import annotations
 import errno
 import hashlib
 import hmac
-import itertools
 import os
-import struct
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from auditor.core.evidence import Column, Observation, ObservationRecord
 from auditor.errors import IntegrityError, StorageError
-from auditor.evidence.merkle import RootBuilder
+from auditor.evidence.records import observation_root, record_bytes
 from auditor.evidence.table import RECORD_FILE, shard_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 COMMITMENT = "commitment"
@@ -168,68 +165,3 @@ class ObservationWriter:
 def record_key(key: bytes, observation: str, shard: int, row: int) -> bytes:
     """Return the key of one record's commitment, derived from the bundle's secret; it gives away no other one."""
     return hmac.new(key, f"{observation}/{shard}/{row}".encode(), hashlib.sha256).digest()
-
-
-def record_bytes(table: pa.Table) -> Iterator[bytes]:
-    """Yield the bytes of each record that its leaf is the hash of.
-
-    For each column in order: length of the name (uint32, little-endian), the name (UTF-8), length of the value in bytes
-    (uint32), the value. Strings are UTF-8, numbers little-endian at their width, booleans one byte; a list is
-    its elements.
-    """
-    columns = [(name.encode(), _cells(table.column(name))) for name in table.column_names]
-    heads = [struct.pack("<I", len(name)) + name for name, _ in columns]
-    for row in range(table.num_rows):
-        parts: list[bytes] = []
-        for head, (_, cells) in zip(heads, columns, strict=True):
-            cell = cells[row]
-            parts.extend((head, struct.pack("<I", len(cell)), cell))
-        yield b"".join(parts)
-
-
-def _cells(column: pa.ChunkedArray) -> list[bytes]:
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=array.type)
-    kind = array.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return [value.encode() for value in array.to_pylist()]
-    if pa.types.is_binary(kind):
-        return list(array.to_pylist())
-    if pa.types.is_list(kind):
-        values = array.values.to_numpy(zero_copy_only=False)
-        raw = _little_endian(values)
-        ends = array.offsets.to_numpy(zero_copy_only=False) * values.dtype.itemsize
-        return [raw[start:end] for start, end in itertools.pairwise(ends)]
-    values = array.to_numpy(zero_copy_only=False)
-    raw, width = _little_endian(values), values.dtype.itemsize
-    return [raw[start : start + width] for start in range(0, len(raw), width)]
-
-
-def _little_endian(values: np.ndarray) -> bytes:
-    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
-def observation_root(folder: Path, shards: int | None = None) -> str:
-    """Return the Merkle root (RFC 6962) over the public columns of every record, in order.
-
-    Args:
-        folder: Folder of an observation.
-        shards: Number of shards; None: as its record says.
-
-    Raises:
-        IntegrityError: A shard is missing or damaged.
-    """
-    if shards is None:
-        shards = len(sorted(folder.glob("shard-*.parquet")))
-    builder = RootBuilder()
-    for number in range(shards):
-        path = folder / shard_name(number)
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            msg = f"{path}: the shard cannot be read ({error})"
-            raise IntegrityError(msg, hint="The bundle is damaged; take it again from its origin.") from error
-        for content in record_bytes(table):
-            builder.add(content)
-    return builder.root()

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import io
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -21,7 +22,8 @@ from auditor.errors import IntegrityError, UsageError
 from auditor.evidence.bundle import OBSERVATIONS, Bundle
 from auditor.evidence.manifest import read_manifest
 from auditor.evidence.merkle import inclusion_proof, leaf_hash, verify_inclusion
-from auditor.evidence.shards import COMMITMENT, RESTRICTED, record_bytes, record_key
+from auditor.evidence.records import leaf_hashes, record_bytes
+from auditor.evidence.shards import COMMITMENT, RESTRICTED, record_key
 from auditor.evidence.table import ObservedTable, shard_name
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def disclose(bundle: Path, observation: str, row: int) -> bytes:
         if len(leaves) <= row < len(leaves) + public.num_rows:
             place = row - len(leaves)
             found = (public.slice(place, 1), _restricted(table.folder, number).slice(place, 1), number, place)
-        leaves.extend(leaf_hash(content) for content in record_bytes(public))
+        leaves.extend(itertools.chain.from_iterable(leaf_hashes(public)))
     if found is None:
         msg = f"observation {identity[:16]}: the shards do not hold the records that are counted"
         raise IntegrityError(msg, hint="The bundle is damaged; take it again from its origin.")

@@ -44,7 +44,7 @@ from auditor.evidence.bundle import (
     SUBJECT,
 )
 from auditor.evidence.manifest import Manifest, check_manifest, contents_of, read_manifest, read_regular
-from auditor.evidence.shards import observation_root
+from auditor.evidence.records import observation_root
 from auditor.evidence.table import RECORD_FILE, ObservedTable
 from auditor.seal.dsse import open_envelope, signature_holds
 from auditor.seal.keys import describe_signer, fingerprint, parse_certificate

@@ -14,7 +14,8 @@ import pytest
 from auditor.core.evidence import Column, Observation
 from auditor.errors import IntegrityError, StorageError
 from auditor.evidence.merkle import leaf_hash, root
-from auditor.evidence.shards import ObservationWriter, observation_root, record_bytes, storage_error, write_file
+from auditor.evidence.records import observation_root, record_bytes
+from auditor.evidence.shards import ObservationWriter, storage_error, write_file
 from auditor.evidence.table import ObservedTable, Ragged
 
 OBSERVATION = Observation(
