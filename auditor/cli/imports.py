@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from auditor.cli.console import print_json
-from auditor.cli.keygen import DEFAULT_CERTIFICATE, DEFAULT_KEY, passphrase
+from auditor.cli.keygen import DEFAULT_KEY, certificate_for, passphrase_for
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,8 +38,15 @@ def import_(
             "--out", "-o", help="File of the addendum. Default: <bundle>.external-<tool>.dsse.json beside the bundle."
         ),
     ] = None,
-    key: Annotated[Path, typer.Option("--key", help="Signing key (PEM), from `auditor keygen`.")] = DEFAULT_KEY,
-    cert: Annotated[Path, typer.Option("--cert", help="Certificate of the key (PEM).")] = DEFAULT_CERTIFICATE,
+    key: Annotated[
+        Path, typer.Option("--key", help="Signing key: PEM, PKCS#12 (.p12, .pfx) or a PKCS#11 address, as for `run`.")
+    ] = DEFAULT_KEY,
+    cert: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--cert", help="Certificate of the key (PEM). Default: the one that lies with the key, as for `run`."
+        ),
+    ] = None,
     trust: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--trust", help="Certificate (PEM) of the bundle's signer; with --check, of the addendum's."),
@@ -68,12 +75,13 @@ def import_(
     from auditor.pipeline.exchanging import import_external  # noqa: PLC0415
     from auditor.seal.keys import load_signer  # noqa: PLC0415
 
-    signer = load_signer(key, cert, passphrase(), now=now())
+    certificate = certificate_for(key, cert)
+    signer = load_signer(key, certificate, passphrase_for(key), now=now())
     found, envelope = import_external(bundle, file, origin.value if origin else None, signer, trust=trust)
     target = out or bundle.resolve().with_name(f"{bundle.resolve().name}.external-{found.form}.dsse.json")
     Bundle(target.parent).write(target.name, envelope)
     _print(found, json=json)
-    again = ["auditor", "import", str(bundle), str(target), "--check", "--trust", str(cert)]
+    again = ["auditor", "import", str(bundle), str(target), "--check", "--trust", str(certificate or "CERTIFICATE")]
     typer.echo(f"Addendum: {target}", err=json)
     typer.echo(f"Check:    {shlex.join(again)}", err=json)
 

@@ -53,7 +53,8 @@ def keygen(
     a way of its own: a self-signed certificate proves integrity, not who you are.
     """
     from auditor.pipeline import now  # noqa: PLC0415
-    from auditor.seal.keys import fingerprint, generate_key, read_certificate  # noqa: PLC0415
+    from auditor.seal.keys import fingerprint, read_certificate  # noqa: PLC0415
+    from auditor.seal.new_key import generate_key  # noqa: PLC0415
 
     files = generate_key(
         out,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sample_audit import auditor
 
-from auditor.seal.keys import generate_key
+from auditor.seal.new_key import generate_key
 
 
 @pytest.fixture

@@ -208,3 +208,31 @@ def test_external_findings_lie_beside_the_bundle_and_are_checked_again(auditor, 
     code, _, complaint = auditor("import", elsewhere, addendum, "--check", "--trust", keys.certificate)
     assert code == EXIT_INTEGRITY
     assert "another bundle" in complaint
+
+
+def test_an_addendum_is_signed_by_a_pkcs12_file_that_brings_its_certificate(auditor, sealed, tmp_path, monkeypatch):
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, load_pem_private_key, pkcs12
+
+    bundle, keys, _ = sealed
+    key = load_pem_private_key(keys.key.read_bytes(), None)
+    certificate = x509.load_pem_x509_certificate(keys.certificate.read_bytes())
+    bag = tmp_path / "key.p12"
+    bag.write_bytes(
+        pkcs12.serialize_key_and_certificates(b"a", key, certificate, None, BestAvailableEncryption(b"se same"))
+    )
+    bag.chmod(0o600)
+    foreign, addendum = tmp_path / "foreign.json", tmp_path / "addendum.json"
+    value = {
+        "format": "external-findings", "version": 1, "tool": {"name": "other", "version": "2"}, "model": {"name": "m"},
+        "findings": [{"name": "prefix", "statistic": "share", "estimate": {"value": 0.5}}],
+    }  # fmt: skip
+    foreign.write_text(json.dumps(value))
+    importing = ("import", bundle, foreign, "--from", "minimal", "--key", bag, "--out", addendum)
+    monkeypatch.delenv("AUDITOR_PASSPHRASE", raising=False)
+    code, _, complaint = auditor(*importing)
+    assert code == EXIT_INPUT
+    assert "passphrase" in complaint
+    monkeypatch.setenv("AUDITOR_PASSPHRASE", "se same")
+    assert auditor(*importing)[0] == EXIT_CLEAR
+    assert auditor("import", bundle, addendum, "--check", "--trust", keys.certificate)[0] == EXIT_CLEAR

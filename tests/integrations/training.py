@@ -16,7 +16,7 @@ from auditor.canary.make import make
 from auditor.canary.plant import plant
 from auditor.core.canary import CanarySet
 from auditor.pipeline import now
-from auditor.seal.keys import generate_key
+from auditor.seal.new_key import generate_key
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from auditor.core.record import canonical_bytes, parse_json
 from auditor.errors import IntegrityError
 from auditor.seal.dsse import sign
-from auditor.seal.keys import generate_key, load_signer
+from auditor.seal.keys import load_signer
+from auditor.seal.new_key import generate_key
 from auditor.seal.preregistration import PREDICATE_TYPE, open_preregistration, sign_preregistration
 from auditor.seal.statement import PAYLOAD_TYPE, STATEMENT_TYPE
 

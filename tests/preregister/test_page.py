@@ -14,7 +14,8 @@ from authority import make_authority
 from commitments import MADE, preregistration
 from cryptography.hazmat.primitives import serialization
 
-from auditor.seal.keys import generate_key, load_signer
+from auditor.seal.keys import load_signer
+from auditor.seal.new_key import generate_key
 from auditor.seal.preregistration import sign_preregistration
 
 PAGE = Path(__file__).parents[2] / "docs" / "preregistration.md"

@@ -19,7 +19,8 @@ from auditor.evidence.manifest import write_manifest
 from auditor.evidence.shards import ObservationWriter
 from auditor.evidence.table import ObservedTable
 from auditor.seal.dsse import sign
-from auditor.seal.keys import KeyFiles, Signer, generate_key, load_signer
+from auditor.seal.keys import Signer, load_signer
+from auditor.seal.new_key import KeyFiles, generate_key
 from auditor.seal.pades import sign_pdf
 from auditor.seal.statement import PAYLOAD_TYPE, build_statement
 from auditor.seal.verify import Recompute

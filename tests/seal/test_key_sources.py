@@ -19,7 +19,8 @@ from test_keys import written
 
 from auditor.errors import KeyMaterialError
 from auditor.seal import dsse
-from auditor.seal.keys import describe_signer, generate_key, load_signer
+from auditor.seal.keys import describe_signer, load_signer
+from auditor.seal.new_key import generate_key
 from auditor.seal.pades import check_pdf_signature, sign_pdf
 
 KINDS = {

@@ -15,7 +15,8 @@ from cryptography.x509.oid import NameOID
 from small_audit import NOW
 
 from auditor.errors import EXIT_INPUT, KeyMaterialError, StorageError
-from auditor.seal.keys import fingerprint, generate_key, key_id, load_signer, read_certificate
+from auditor.seal.keys import fingerprint, key_id, load_signer, read_certificate
+from auditor.seal.new_key import generate_key
 
 
 def written(folder, key, *, usage=None, days=(-1, 30), name="Someone"):

@@ -14,7 +14,8 @@ from test_keys import written
 from wrapping import wrapped
 
 from auditor.evidence import bundle as layout
-from auditor.seal.keys import generate_key, load_signer, read_certificate
+from auditor.seal.keys import load_signer, read_certificate
+from auditor.seal.new_key import generate_key
 from auditor.seal.pades import attachments_of, check_pdf_signature, sign_pdf, signer_of
 
 

@@ -17,7 +17,7 @@ from auditor.core.record import canonical_bytes, parse_json
 from auditor.evidence import bundle as layout
 from auditor.evidence.manifest import write_manifest
 from auditor.seal.dsse import open_envelope, sign
-from auditor.seal.keys import generate_key
+from auditor.seal.new_key import generate_key
 from auditor.seal.report_alone import verify_pdf
 from auditor.seal.statement import PAYLOAD_TYPE
 from auditor.seal.verify import Recompute, verify_bundle, verify_seal
