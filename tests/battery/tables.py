@@ -133,10 +133,12 @@ def score_tables(
             found[f"{side}-reference-{number}"] = MemoryTable(base | {"logprob": other})
         if frequencies:
             found[side].columns["previous"] = [rng.integers(0, 2, tokens).astype(np.int32) for _ in rows]
+    member = np.array([True] * members + [False] * controls)
     if context:
         both = [(found[side].columns["id"], found[side].columns["logprob"]) for side in ("members", "controls")]
         after = [row - 0.2 + rng.normal(0, 0.3) for _, rows in both for row in rows]
-        found["context"] = MemoryTable({"id": np.concatenate([names for names, _ in both]), "logprob": after})
+        names = np.concatenate([names for names, _ in both])
+        found["context"] = MemoryTable({"id": names, "member": member, "logprob": after})
     if neighbours:
         sides = ("members", "controls")
         own = np.array([row.mean() for side in sides for row in found[side].columns["logprob"]])
@@ -144,12 +146,11 @@ def score_tables(
         base = own - np.repeat([shift, 0.0], [members, controls])
         rows = [level + rng.normal(-0.1, 0.2, neighbours) for level in base]
         names = np.concatenate([found[side].columns["id"] for side in sides])
-        found["neighbours"] = MemoryTable({"id": names, "own": own, "neighbour": rows})
+        found["neighbours"] = MemoryTable({"id": names, "member": member, "own": own, "neighbour": rows})
     if frequencies:
         names = np.concatenate([found[side].columns["id"] for side in ("members", "controls")])
         drawn = [np.log(rng.uniform(1e-4, 1e-2, tokens)) for _ in names]
-        found["frequencies"] = MemoryTable({"id": names, "log_frequency": drawn})
-    member = np.array([True] * members + [False] * controls)
+        found["frequencies"] = MemoryTable({"id": names, "member": member, "log_frequency": drawn})
     cluster = np.concatenate([found["members"].columns["cluster"], found["controls"].columns["cluster"]])
     found["blind"] = blind_table(rng, member, cluster)
     return found

@@ -66,7 +66,9 @@ def test_frequencies_are_matched_by_token_where_the_first_is_not_scored():
         | {"previous": [np.zeros(2, np.int32)]}
     )}  # fmt: skip
     evidence["members-lowercase"] = evidence["members"]
-    evidence["frequencies"] = MemoryTable({"id": np.array(["m0"]), "log_frequency": [np.log([0.5, 1e-2, 1e-4, 0.5])]})
+    evidence["frequencies"] = MemoryTable(
+        {"id": np.array(["m0"]), "member": np.array([True]), "log_frequency": [np.log([0.5, 1e-2, 1e-4, 0.5])]}
+    )
     assert read_scores(evidence, "members", 0.2).scores["dc_pdd"][0] == pytest.approx(0.004605, abs=1e-6)
 
 
@@ -218,6 +220,20 @@ def test_records_of_different_passes_are_matched_by_id():
     again = evidence | {"members-lowercase": MemoryTable(shuffled)}
     one, two = (read_scores(found, "members", 0.2) for found in (evidence, again))
     assert one.scores["lowercase"].tolist() == two.scores["lowercase"].tolist()
+
+
+def test_members_and_controls_of_one_id_are_not_taken_for_each_other():
+    """Ids are unique in their own file; records without ids are numbered from 0 in each."""
+    evidence = score_tables(RNG(0), 30, 30, shift=1.0, frequencies=True, context=True, neighbours=3)
+    wanted = {side: read_scores(evidence, side, 0.2).scores for side in ("members", "controls")}
+    numbered = {}
+    for name, table in evidence.items():
+        ids = np.array([str(one)[1:] for one in table.columns["id"]], dtype=object)
+        numbered[name] = MemoryTable({**table.columns, "id": ids})
+    for side, scores in wanted.items():
+        found = read_scores(numbered, side, 0.2).scores
+        for name in ("dc_pdd", "recall", "neighbourhood"):
+            assert found[name].tolist() == scores[name].tolist(), (side, name)
 
 
 def test_a_rate_that_the_controls_cannot_carry_is_refused():

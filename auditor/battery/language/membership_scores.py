@@ -129,8 +129,8 @@ def read_scores(evidence: Mapping[str, ObservedTable], side: str, min_k: float) 
         min_k: Share of tokens for Min-K%.
     """
     others = _others(evidence, side)
-    frequency = _lists(evidence["frequencies"], "log_frequency") if "frequencies" in evidence else None
-    context = _lists(evidence["context"], "logprob") if "context" in evidence else None
+    frequency = _lists(evidence["frequencies"], "log_frequency", side) if "frequencies" in evidence else None
+    context = _lists(evidence["context"], "logprob", side) if "context" in evidence else None
     needed: list[Mapping[str, object]] = [*others.values(), *(one for one in (frequency, context) if one is not None)]
     rows: dict[str, list[object]] = {"id": [], "cluster": [], "copies": []}
     scores: dict[str, list[float]] = {}
@@ -236,7 +236,7 @@ def _others(evidence: Mapping[str, ObservedTable], side: str) -> dict[str, dict[
         if name.startswith(f"{side}-reference-"):
             others[name.removeprefix(f"{side}-")] = _mean_by_id(evidence[name])
     if "neighbours" in evidence:
-        others["neighbourhood"] = _beside(evidence["neighbours"])
+        others["neighbourhood"] = _beside(evidence["neighbours"], side)
     return others
 
 
@@ -244,22 +244,27 @@ def _values(column: object, row: int) -> NDArray[np.float32]:
     return cast("NDArray[np.float32]", cast("Ragged", column)[row])
 
 
-def _lists(table: ObservedTable, column: str) -> dict[str, NDArray[np.float32]]:
-    """Return the lists of a column that have a value, by id of the record."""
+def _rows_of(shard: Mapping[str, object], side: str) -> list[int]:
+    """Return the rows of one side: an id is unique in its own file alone, and records without ids are numbered in each."""
+    return np.flatnonzero(np.asarray(shard["member"], dtype=np.bool_) == (side == "members")).tolist()
+
+
+def _lists(table: ObservedTable, column: str, side: str) -> dict[str, NDArray[np.float32]]:
+    """Return the lists of a column that have a value, by id of the side's record."""
     found = {}
-    for shard in table.shards("id", column):
-        for row in range(len(shard["id"])):
+    for shard in table.shards("id", "member", column):
+        for row in _rows_of(shard, side):
             values = _values(shard[column], row)
             if len(values):
                 found[str(shard["id"][row])] = values
     return found
 
 
-def _beside(table: ObservedTable) -> dict[str, float]:
-    """Return the neighbourhood score of each record that has a neighbour."""
+def _beside(table: ObservedTable, side: str) -> dict[str, float]:
+    """Return the neighbourhood score of each of the side's records that has a neighbour."""
     found = {}
-    for shard in table.shards("id", "own", "neighbour"):
-        for row in range(len(shard["id"])):
+    for shard in table.shards("id", "member", "own", "neighbour"):
+        for row in _rows_of(shard, side):
             values = _values(shard["neighbour"], row)
             if len(values):
                 found[str(shard["id"][row])] = curvature(float(cast("NDArray[np.float64]", shard["own"])[row]), values)
