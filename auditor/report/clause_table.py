@@ -25,14 +25,14 @@ _GRAVITY: dict[Outcome | StatementState | None, int] = {
 
 def clause_groups(source: ReportInput) -> list[dict[str, Any]]:
     """Return the clauses, catalogue by catalogue, in the order of their instrument."""
-    anchors = {item.test: f"test-{index}" for index, item in enumerate(source.findings, start=1)}
+    places = {item.test: index for index, item in enumerate(source.findings, start=1)}
     own: dict[str, list[ClauseState]] = {}
     for state in source.assessment.clauses:
         own.setdefault(state.catalogue, []).append(state)
-    return [_group(item, own.get(item.id, []), anchors) for item in source.catalogues]
+    return [_group(item, own.get(item.id, []), places) for item in source.catalogues]
 
 
-def _group(catalogue: Catalogue, states: Sequence[ClauseState], anchors: dict[str, str]) -> dict[str, Any]:
+def _group(catalogue: Catalogue, states: Sequence[ClauseState], places: dict[str, int]) -> dict[str, Any]:
     kept = list(states)
     if len(states) > MOST_ROWS:
         worst = sorted(states, key=lambda item: (_GRAVITY[item.outcome], _GRAVITY[item.statement]))[:MOST_ROWS]
@@ -49,11 +49,11 @@ def _group(catalogue: Catalogue, states: Sequence[ClauseState], anchors: dict[st
         "unverified": sum(not item.clause.verification.paragraph_confirmed for item in states),
         "counts": [{**(outcome(value) or {}), "count": outcomes[value]} for value in OUTCOMES if outcomes[value]]
         + [{**(statement_state(state) or {}), "count": said[state]} for state in STATEMENTS if said[state]],
-        "rows": [_clause(state, anchors) for state in kept],
+        "rows": [_clause(state, places) for state in kept],
     }
 
 
-def _clause(state: ClauseState, anchors: dict[str, str]) -> dict[str, Any]:
+def _clause(state: ClauseState, places: dict[str, int]) -> dict[str, Any]:
     checked = state.clause.verification
     statement = statement_state(state.statement)
     if state.clause.kind is ClauseKind.INTERPRETIVE:
@@ -66,7 +66,10 @@ def _clause(state: ClauseState, anchors: dict[str, str]) -> dict[str, Any]:
         "clause": state.clause,
         "outcome": outcome(state.outcome),
         "without": without,
-        "decided": [{"test": test, "anchor": anchors.get(test, "")} for test in state.decided_by],
+        "decided": [
+            {"test": test, "number": places.get(test, 0), "anchor": f"test-{places[test]}" if test in places else ""}
+            for test in state.decided_by
+        ],
         "statement": statement,
         "statement_ids": state.statement_ids,
         "unanswered": state.unanswered,

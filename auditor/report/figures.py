@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from auditor.core.resources import resource
@@ -33,15 +34,21 @@ SHADES = {
 }
 SHAPES = {"signal": "s", "no-signal": "o", "inconclusive": "D", "invalid": "X", "not-run": "_", "not-applicable": "_"}
 """Marks of outcomes: told apart without colour."""
-WIDTH, HEIGHT = 6.6, 3.0
-"""Inches."""
+WIDTH, HEIGHT = 4.7, 2.35
+"""Inches of a figure; beside its numbers it is drawn about as large on paper, so that its letters are those of the page."""
+WIDE = 7.1
+"""Inches: the width of a page."""
+FACES = ("SourceSans3-Regular.ttf", "SourceSans3-SemiBold.ttf", "DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
+_FAMILY = re.compile(rb"(font(?:-family)?: (?:[^;\"]*px )?)'Source Sans 3'[^;\"]*")
+READERS = b"'Source Sans 3', system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+"""Fonts that a browser may take: a picture within a page cannot bring its own."""
 MOST_POINTS = 1000
 """Points of a series that are drawn."""
 LONGEST_LABEL = 60
 MOST_FINDINGS = 100
 """Rows of the overview."""
 _FONT = {
-    "font.family": "DejaVu Sans",
+    "font.family": ["Source Sans 3", "DejaVu Sans"],
     "font.size": 9,
     "text.parse_math": False,  # a name may hold a dollar sign
     "axes.unicode_minus": True,
@@ -52,25 +59,27 @@ def _label(text: str) -> str:
     """Return words as they can stand in a figure: drawn by the shipped font, on one line, never hidden from a legend."""
     short = " ".join(text[: LONGEST_LABEL + 1].split())
     short = f"{short[:LONGEST_LABEL]}\u2026" if len(text) > LONGEST_LABEL else short
-    shown = drawable(spelled(short), faces=("DejaVuSans.ttf",))
+    shown = drawable(spelled(short), faces=FACES)
     return f"\u200a{shown}" if shown.startswith("_") else shown
 
 
-def _canvas(height: float = HEIGHT, *, left: float = 0.8, right: float = 0.15) -> tuple[Any, Any]:
+def _canvas(
+    height: float = HEIGHT, *, width: float = WIDTH, left: float = 0.62, right: float = 0.12
+) -> tuple[Any, Any]:
     """Return a canvas with axes in fixed margins, inches: measuring every word first would take as long as drawing."""
     from matplotlib import font_manager
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
     known = {entry.fname for entry in font_manager.fontManager.ttflist}
-    for name in ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf"):
+    for name in FACES:
         path = str(resource(f"templates/fonts/{name}"))
         if path not in known:
             font_manager.fontManager.addfont(path)
-    canvas = Canvas(figsize=(WIDTH, height))
+    canvas = Canvas(figsize=(width, height))
     FigureCanvasSVG(canvas)
-    low, top = 0.5, 0.1
-    axes = canvas.add_axes((left / WIDTH, low / height, (WIDTH - left - right) / WIDTH, (height - low - top) / height))
+    low, top = 0.44, 0.08
+    axes = canvas.add_axes((left / width, low / height, (width - left - right) / width, (height - low - top) / height))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -88,7 +97,7 @@ def _saved(canvas: Any, identity: str) -> bytes:  # noqa: ANN401  (matplotlib ha
     out = io.BytesIO()
     with rc_context(settings):
         canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+    return _FAMILY.sub(b"\\1" + READERS, out.getvalue())
 
 
 def draw(figure: Figure, *, identity: str) -> bytes:
@@ -211,12 +220,22 @@ def forest(findings: Sequence[Finding]) -> bytes | None:
     with rc_context(_FONT):
         titles = [_label(_title(finding)) for finding in shown]
         longest = max(map(len, titles))
-        canvas, axes = _canvas(0.75 + 0.3 * len(shown), left=min(0.2 + 0.068 * longest, 3.0), right=1.0)
+        canvas, axes = _canvas(0.6 + 0.21 * len(shown), width=WIDE, left=min(0.2 + 0.062 * longest, 3.0), right=1.0)
         beside = axes.get_yaxis_transform()
         for place, finding in enumerate(shown):
             name, word, _, _ = OUTCOMES[finding.outcome]
             colour, scaled = SHADES[name], _multiples(finding)
-            axes.text(1.02, place, word, transform=beside, va="center", fontsize=8, color=colour, fontweight="bold")
+            axes.text(
+                1.02,
+                place,
+                word,
+                transform=beside,
+                va="center",
+                fontsize=8,
+                color=colour,
+                family="Source Sans 3",
+                fontweight="semibold",
+            )
             if scaled is None:
                 axes.text(
                     0.5, place, _without(finding), transform=beside, ha="center", va="center", fontsize=7, color=QUIET

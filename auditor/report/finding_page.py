@@ -23,6 +23,9 @@ MOST_PICTURES = 48
 """Exhibits of one finding that are shown as pictures."""
 MOST_POINTS = 12
 """Points of a series that stand in the table of its figure."""
+MOST_BESIDE = 22
+"""Rows of numbers, heads included, that are as high as a figure in print."""
+MOST_COLUMNS_BESIDE = 2
 ATTACHED = "findings.json"
 
 
@@ -40,20 +43,23 @@ def finding_page(item: Finding, index: int) -> dict[str, Any]:
         "test": item.test,
         "title": measured.title if measured else item.test,
         "outcome": outcome(item.outcome),
-        "reason": item.reason,
+        "reason": _reason(item),
         "required": item.required,
         "p_adjusted": p_value(item.p_adjusted),
         "battery": item.battery,
         "tolerance": tolerance(item.tolerance),
         "evidence_for": item.evidence_for,
         "measured": _measured(measured, item.tolerance) if measured else None,
-        "figures": [
-            {"key": f"{index}-{place}", "figure": figure, "tables": figure_tables(figure)}
-            for place, figure in enumerate(measured.figures, start=1)
-        ]
+        "figures": [_drawn_figure(figure, f"{index}-{place}") for place, figure in enumerate(measured.figures, start=1)]
         if measured
         else [],
     }
+
+
+def _reason(item: Finding) -> str:
+    """Return the reason of an outcome without the answer, which stands right above it."""
+    answer = item.measurement.answer if item.measurement is not None else ""
+    return item.reason.removeprefix(answer).strip() or item.reason
 
 
 def tolerance(found: Tolerance | None) -> dict[str, str] | None:
@@ -101,6 +107,7 @@ def _measured(item: Measurement, held: Tolerance | None) -> dict[str, Any]:
         _ends([found for _, found, _ in numbers if found is not None and found.unit == unit], limit, absolute)
     )
     exhibits = item.exhibits[:MOST_ROWS]
+    divided = groups(item.strata)
     return {
         "statistic": item.statistic.replace("_", " "),
         "question": item.question,
@@ -130,7 +137,9 @@ def _measured(item: Measurement, held: Tolerance | None) -> dict[str, Any]:
         "gates_held": all(gate.held for gate in item.gates),
         "power": item.power,
         "smallest": number(item.power.smallest_effect, item.power.unit),
-        "groups": groups(item.strata),
+        "groups": divided,
+        "controlled": any(group["controlled"] for group in divided),
+        "noted": any(group["noted"] for group in divided),
         "exhibits": [
             {
                 "record": row.record,
@@ -206,6 +215,14 @@ def _row(row: Stratum, scale: Scale | None) -> dict[str, Any]:
         "position": position(row),
         "picture": Markup(scale.row(row.estimate, row.control)) if scale is not None else "",  # noqa: S704  (made of numbers)
     }
+
+
+def _drawn_figure(figure: Figure, key: str) -> dict[str, Any]:
+    """Return a figure with its numbers, and whether these are few enough to stand beside it on paper."""
+    tables = figure_tables(figure)
+    rows = sum(len(table["rows"]) + 2 for table in tables)
+    beside = rows <= MOST_BESIDE and all(len(table["columns"]) <= MOST_COLUMNS_BESIDE for table in tables)
+    return {"key": key, "figure": figure, "tables": tables, "beside": beside}
 
 
 def figure_tables(figure: Figure) -> list[dict[str, Any]]:

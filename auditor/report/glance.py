@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from auditor.core.subject import Subject
     from auditor.report.view import ReportInput
 
-MOST_COLUMNS = 4
+MOST_COLUMNS = 2
 """Kinds of strata with a column of their own; the others share one."""
 MOST_OTHERS = 3
 """Kinds of strata shown in that one."""

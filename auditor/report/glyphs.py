@@ -8,7 +8,14 @@ from functools import cache
 from auditor.core.resources import resource
 from auditor.report.writing import code_point
 
-FACES = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSans-Oblique.ttf", "DejaVuSansMono.ttf")
+FACES = (
+    "SourceSans3-Regular.ttf",
+    "SourceSans3-SemiBold.ttf",
+    "SourceSans3-Italic.ttf",
+    "DejaVuSans.ttf",
+    "DejaVuSans-Bold.ttf",
+    "DejaVuSansMono.ttf",
+)
 _BEYOND = re.compile("[^\n\t\x20-\x7e]")
 
 

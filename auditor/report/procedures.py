@@ -105,6 +105,17 @@ def tolerances(source: ReportInput) -> list[dict[str, Any]]:
     ]
 
 
+def overrides(source: ReportInput) -> list[dict[str, Any]]:
+    """Return what the policy changes of those it extends; what is changed alike, for one reason, stands together."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for row in source.policy.overrides:
+        alike.setdefault((row.inherited, row.now, row.because), []).append(row.place)
+    return [
+        {"places": places, "inherited": inherited, "now": now, "because": because}
+        for (inherited, now, because), places in alike.items()
+    ]
+
+
 def deviations(source: ReportInput) -> list[dict[str, str]]:
     """Return what was planned and not done as planned: omissions, faults and what a person declared not applicable."""
     omitted = {row.test: row.omission for row in source.plan.side("audited").tests if row.omission is not None}

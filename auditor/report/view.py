@@ -5,24 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from auditor.core.assessment import StatementState
 from auditor.report import glance
 from auditor.report.clause_table import clause_groups
 from auditor.report.committed import CommittedPlan, preregistration
 from auditor.report.external import external_pages
 from auditor.report.finding_page import MOST_ROWS, finding_page
-from auditor.report.procedures import attack_classes, deviations, procedures, tolerances
-from auditor.report.writing import OUTCOMES, number, outcome, p_value, spelled, statement_state, visible
+from auditor.report.procedures import attack_classes, deviations, overrides, procedures, tolerances
+from auditor.report.writing import OUTCOMES, STATEMENTS, number, outcome, p_value, spelled, statement_state, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from auditor.core.assessment import Assessment, Statement
+    from auditor.core.assessment import Assessment, ClauseState, Statement
     from auditor.core.clause import Catalogue
     from auditor.core.external import ExternalFile
     from auditor.core.finding import Finding, InstrumentCheck
     from auditor.core.plan import Plan
     from auditor.core.policy import Policy
     from auditor.core.subject import Subject
+    from auditor.report.signature import Signature
 
 __all__ = ["OUTCOMES", "ReportInput", "build_view", "number", "spelled", "visible"]
 
@@ -53,6 +55,8 @@ class ReportInput:
     """The plan as it was committed beforehand; None: none was."""
     external: tuple[ExternalFile, ...] = ()
     """What other tools found; none of it is a finding."""
+    signature: Signature | None = None
+    """Who signs and what that shows; None: nobody signs."""
 
 
 def build_view(source: ReportInput) -> dict[str, Any]:
@@ -66,6 +70,7 @@ def build_view(source: ReportInput) -> dict[str, Any]:
         "environment": source.environment,
         "evidence_digest": source.evidence_digest,
         "signer": source.signer,
+        "signature": source.signature,
         "exhibits": EXHIBITS[source.policy.exhibits],
         "findings": pages,
         "counts": glance.counts(source.findings),
@@ -81,13 +86,14 @@ def build_view(source: ReportInput) -> dict[str, Any]:
         "not_tested": source.assessment.attack_classes_not_tested,
         "attack_classes": attack_classes(source),
         "catalogues": clause_groups(source),
-        "clauses_asked": [item for item in source.assessment.clauses if item.statement is not None][:MOST_ROWS],
+        **_asked(source.assessment.clauses),
         "statements": source.statements[:MOST_ROWS],
         "all_statements": len(source.statements),
         "instrument": source.instrument[:MOST_ROWS],
         "procedures": procedures(source),
         "tolerances": tolerances(source),
         "deviations": deviations(source),
+        "overrides": overrides(source),
         "conversions": glance.conversions(source),
         "access": source.assessment.access,
         "preregistration": preregistration(source.committed, source.environment),
@@ -98,3 +104,13 @@ def build_view(source: ReportInput) -> dict[str, Any]:
         "statement_state": statement_state,
         "most_rows": MOST_ROWS,
     }
+
+
+def _asked(clauses: Sequence[ClauseState]) -> dict[str, list[ClauseState]]:
+    """Return the clauses that ask for a statement: what is contradicted, missing or left open in part, and what is answered."""
+    graver = list(STATEMENTS)
+    asked = [item for item in clauses if item.statement is not None]
+    still_open = [item for item in asked if item.statement is not StatementState.SUPPLIED or item.unanswered]
+    still_open.sort(key=lambda item: graver.index(item.statement))
+    answered = [item for item in asked if item.statement is StatementState.SUPPLIED and not item.unanswered]
+    return {"clauses_open": still_open[:MOST_ROWS], "clauses_answered": answered[:MOST_ROWS]}
