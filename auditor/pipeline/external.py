@@ -110,4 +110,4 @@ def external_again(bundle: Bundle) -> dict[str, bytes]:
 
 
 def _name(number: int, found: ExternalFile) -> str:
-    return f"{_FOLDER}/{number}.{'jsonl' if found.form == 'garak' else 'json'}"
+    return f"{_FOLDER}/{number}.{found.form}"

@@ -24,6 +24,7 @@ def external_pages(files: Sequence[ExternalFile]) -> list[dict[str, Any]]:
             "file": found.file.path,
             "sha256": found.file.sha256,
             "model_named": found.model_named.name,
+            "english": found.form != "minimal",  # our readers word what they take from the other two
             "shown_to_be_this_model": found.about_this_model == "by digest",
             "left_out": found.left_out,
             "rows": [_row(item) for item in found.findings[:MOST_ROWS]],
