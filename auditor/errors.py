@@ -13,6 +13,7 @@
     ├── BudgetError              -  a declared budget is spent (becomes a row `not_run`)
     ├── EndpointError            -  a server does not answer as it should (becomes a row `not_run`)
     ├── StorageError             5  disk full, folder read-only
+    ├── LeakError                4  what was to be shared holds restricted text or pictures; it is not sealed, not written
     └── IntegrityError           4  a bundle, seal or report does not hold
 
 A message says what happened and where; the hint says what to do about it.
@@ -97,6 +98,12 @@ class EndpointError(AuditorError):
 
 class StorageError(AuditorError):
     """The output folder cannot take what has to be written."""
+
+
+class LeakError(AuditorError):
+    """What was to be shared holds restricted text or pictures; the message says where, and never what."""
+
+    exit_code = EXIT_INTEGRITY
 
 
 class IntegrityError(AuditorError):

@@ -16,6 +16,7 @@ from auditor.cli import (
     compare,
     disclose,
     export,
+    guard,
     imports,
     init,
     keygen,
@@ -67,6 +68,7 @@ app.command("compare")(compare.compare)
 app.command("attach")(attach.attach)
 app.command("export")(export.export)
 app.command("import")(imports.import_)
+app.command("guard")(guard.guard)
 app.command("disclose")(disclose.disclose)
 app.command("keygen")(keygen.keygen)
 app.command("tests")(catalogue.list_tests)

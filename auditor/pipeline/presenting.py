@@ -14,6 +14,7 @@ from auditor.evidence.bundle import Bundle
 from auditor.evidence.manifest import write_manifest
 from auditor.pipeline.again import policy_of, report_input
 from auditor.pipeline.before import now
+from auditor.pipeline.guarding import guard_before_sealing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ def _created(bundle: Bundle) -> dt.datetime:
 
 
 def seal_bundle(bundle: Bundle, signer: Signer, authority: str | None = None) -> None:
-    """Render the report, sign the PDF, list every file and seal the list.
+    """Render the report, hold all that is to be shared against what is restricted, sign the PDF, list every file and seal the list.
 
     Args:
         bundle: A bundle with findings and assessment.
@@ -62,6 +63,7 @@ def seal_bundle(bundle: Bundle, signer: Signer, authority: str | None = None) ->
     Raises:
         StorageError: The authority gives no time stamp; everything before the signature is kept.
         IntegrityError: What it gives is not a time stamp over the signature.
+        LeakError: The report, or a file of the bundle, holds restricted text or pictures: no report is written, all evidence is kept.
     """
     from auditor.preregister.stamping import request_time_stamp  # noqa: PLC0415  (heavy)
     from auditor.seal.dsse import sign  # noqa: PLC0415  (heavy)
@@ -70,11 +72,16 @@ def seal_bundle(bundle: Bundle, signer: Signer, authority: str | None = None) ->
 
     bundle.write(layout.SIGNER, signer.certificate_pem)
     html, figures = html_of(bundle)
-    bundle.write(layout.HTML, html)
-    for name, content in figures.items():
-        bundle.write(f"{layout.FIGURES}/{name}", content)
+    pdf = _pdf_of(bundle, html)
+    made = {layout.HTML: html, layout.PDF: pdf} | {
+        f"{layout.FIGURES}/{name}": content for name, content in figures.items()
+    }
+    guard_before_sealing(bundle, made)
+    for name, content in made.items():
+        if name != layout.PDF:
+            bundle.write(name, content)
     signed = sign_pdf(
-        _pdf_of(bundle, html),
+        pdf,
         signer,
         signing_time=now(),
         reason="Memorization audit report",

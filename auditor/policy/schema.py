@@ -19,6 +19,7 @@ from auditor.core.finding import Finding, InstrumentCheck
 from auditor.core.plan import Plan
 from auditor.core.policy import Policy
 from auditor.core.preregistration import Deviation, Preregistration
+from auditor.core.redaction import Redaction
 from auditor.core.statement import Forms, StatementEntry, StatementFile
 from auditor.core.subject import Subject, SubjectSpec
 from auditor.evidence.manifest import Manifest
@@ -40,6 +41,7 @@ FILES: dict[str, Any] = {
     "plan": Plan,
     "policy": Policy,
     "preregistration": Preregistration,
+    "redaction": Redaction,
     "statement-forms": Forms,
     "statements": list[Statement],
     "statements-file": list[StatementEntry] | StatementFile,
