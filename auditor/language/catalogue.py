@@ -105,6 +105,16 @@ def translations(language: str) -> gettext.GNUTranslations:
     return gettext.GNUTranslations(out)
 
 
+@cache
+def texts(language: str) -> dict[str, str]:
+    """Return the messages of a language that have no plural, with their translations: what a text is found by."""
+    return {
+        message: said
+        for message, said in translations(language)._catalog.items()  # type: ignore[attr-defined]  # noqa: SLF001
+        if isinstance(message, str) and message and said
+    }
+
+
 def singular(message: Any) -> str:  # noqa: ANN401  (babel's Message)
     """Return what a message is for one."""
     return str(message.id[0] if isinstance(message.id, (tuple, list)) else message.id)

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SPOKEN = ("assess", "battery", "report", "plan", "preregister", "compare")
+SPOKEN = ("report", "assess", "battery", "plan", "preregister", "compare", "statistics", "pipeline/preregistering.py",
+    "policy/written_out.py")
 """Rooms whose sentences and labels are printed."""
 SILENT = ("assess/forms.py", "assess/statements.py")
 """Modules of those rooms that print nothing: they write and read the files of statements."""
-REASONING = ("observers", "run", "contract/registry.py", "subjects/capability.py", "statistics", "core/finding.py")
+REASONING = ("observers", "run", "contract/registry.py", "subjects/capability.py", "core/finding.py")
 """Rooms of which only reasons and methods are printed."""
 PRINTED = {
     "title", "paraphrase", "cannot_show", "force", "name", "not_tested", "reason", "because", "population", "set_by",
@@ -28,7 +29,10 @@ WORDS = (
     "open-weights", "engineering default", "controller", "memorizer", "signal", "no signal", "not run", "invalid", "inconclusive",
     "not applicable", "contradicted", "missing", "supplied", "no test", "in force", "in use", "draft", "contested",
     "Signal", "Invalid", "Inconclusive", "Contradicted", "Missing", "Supplied", "Draft", "Contested", "Subject", "Model", "Members",
-    "Controls", "Control", "Excess", "text", "scores", "distribution", "weights", "data", "person", "document", "file", "independent units",
+    "Controls", "Control", "Excess", "{0} canary", "{0} canaries", "{0} document", "{0} documents", "{0} person", "{0} persons", "{0} record",
+    "{0} records", "{0} image", "{0} images", "{0} work", "{0} works", "{0} of {1}", "{0} of {1} by {2}", "at random before training",
+    "afterwards", "not declared", "and", "or", "perplexity", "zlib ratio", "lowercase ratio", "window", "copies in training",
+    "standard deviations", "members+controls", "text", "scores", "distribution", "weights", "data", "person", "document", "file", "independent units",
 )  # fmt: skip
 """Words that the code makes of names and not of sentences."""
 

@@ -48,6 +48,8 @@ REASONS = frozenset({"UnsupportedError", "BudgetError", "CapabilityError"})
 """Errors whose message becomes the reason of a test that was not run."""
 _NAMED = re.compile(r"\{[a-z_]+(?:[:!][^{}]*)?\}")
 _MARKUP = re.compile(r"[\n#]|://|</|/>|=\"|^data:|\{secret\}|^import |[*] \{|->|templates/|^\^|^tag:|apt-get|\.jsonl|_seen\b")
+_BEGINS = re.compile(r" [A-Z]")
+_ENDS = re.compile(r"[.!?] $")
 _CODE = re.compile(r"[\w./:@%{}<>=+*-]*")
 
 
@@ -148,6 +150,8 @@ class _Module:
     def _block(self, body: Sequence[ast.stmt], scope: _Scope) -> None:
         for place, statement in enumerate(body):
             if isinstance(statement, ast.Raise):
+                if _is_reason(statement):
+                    self._hint(statement, scope)
                 continue
             if isinstance(statement, ast.Assign) and _is_message(statement):
                 following = body[place + 1] if place + 1 < len(body) else None
@@ -168,6 +172,13 @@ class _Module:
                         self.read(value, scope)
                 continue
             self.read(statement, scope)
+
+    def _hint(self, statement: ast.Raise, scope: _Scope) -> None:
+        self.reason = True
+        for keyword in statement.exc.keywords if isinstance(statement.exc, ast.Call) else ():
+            if keyword.arg == "hint":
+                self.read(keyword.value, scope)
+        self.reason = False
 
     def _call(self, node: ast.Call, scope: _Scope) -> None:
         name = _called(node)
@@ -190,8 +201,7 @@ class _Module:
     def _take(self, form: Form, node: ast.expr, *, label: bool) -> None:
         if self.reasons and not self.reason:
             return
-        form = _merged(form)
-        for piece in _of_template(form):
+        for piece in map(_core, _of_template(_merged(form))):
             if _is_read(piece, label=label):
                 self.found.append(Found(written(piece), f"{self.path}:{node.lineno}"))
 
@@ -289,6 +299,24 @@ def _of_template(form: Form) -> Iterator[Form]:
     yield _merged(tuple(parts))
 
 
+def _core(form: Form) -> Form:
+    """Return a form without what stands at its ends: white space, commas, and a value that is a sentence of its own."""
+    parts = list(form)
+    while parts:
+        first, last = parts[0], parts[-1]
+        if first is not None and first != first.lstrip(" ,;:"):
+            parts[0] = first.lstrip(" ,;:")
+        elif last is not None and last != last.rstrip(" ,;"):
+            parts[-1] = last.rstrip(" ,;")
+        elif first == "" or (len(parts) > 1 and first is None and _BEGINS.match(parts[1] or "")):
+            parts = parts[1:]
+        elif last == "" or (len(parts) > 1 and last is None and _ENDS.search(parts[-2] or "")):
+            parts = parts[:-1]
+        else:
+            break
+    return tuple(parts)
+
+
 def _is_read(form: Form, *, label: bool) -> bool:
     """Return whether a form holds words that are printed: a sentence or a label, no name of a column and no code."""
     text = " ".join(part for part in form if part is not None)
@@ -297,11 +325,9 @@ def _is_read(form: Form, *, label: bool) -> bool:
         return False
     if None in form and " " not in "".join(part or "" for part in form):
         return False  # the name of something, with a number
-    if len(form) == 1 and (text != text.strip() or text.startswith((", ", "; ", ": ", "("))):
-        return letters >= 8 and " " in text.strip()
     if len(form) == 1 and _CODE.fullmatch(text):
         return label and text.isalpha() and not text.isupper()
-    return len(re.findall(r"[A-Za-z]{2,}", text)) >= (1 if label or None in form else 2)
+    return len(re.findall(r"[A-Za-z]{2,}", text)) >= (1 if label or None in form or re.search(r"\d", text) else 2)
 
 
 def _assigned(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
