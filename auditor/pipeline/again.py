@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from auditor.core.policy import Policy
     from auditor.evidence.bundle import Bundle
     from auditor.report.committed import CommittedPlan
+    from auditor.report.signature import Signature
     from auditor.report.view import ReportInput
     from auditor.seal.preregistration import Committed
 
@@ -155,6 +156,23 @@ def report_input(bundle: Bundle, *, assessed: bool = True, signer: str | None = 
         signer=signer,
         committed=_committed_plan(bundle),
         external=external_in(bundle),
+        signature=_signature(bundle, environment) if signer else None,
+    )
+
+
+def _signature(bundle: Bundle, environment: dict[str, Any]) -> Signature:
+    """Return who signs the report of a bundle, as the certificate in it says, and who was asked for a time stamp."""
+    from auditor.report.signature import Signature  # noqa: PLC0415  (heavy)
+    from auditor.seal.keys import common_name, fingerprint, issuer_name, organisation_name, parse_certificate, role_name  # noqa: PLC0415
+
+    certificate = parse_certificate(bundle.read(layout.SIGNER), layout.SIGNER)
+    return Signature(
+        name=common_name(certificate),
+        role=role_name(certificate),
+        organisation=organisation_name(certificate),
+        fingerprint=fingerprint(certificate),
+        issuer=issuer_name(certificate),
+        authority=str(environment.get(layout.TIME_STAMP, "")),
     )
 
 

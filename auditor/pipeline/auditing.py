@@ -95,9 +95,19 @@ def audit(
     bundle.write(layout.INSTRUMENT, list_bytes(instrument))
     assessment = assess_bundle(bundle)
     bundle.write_record(layout.ASSESSMENT, assessment)
+    _name_authority(bundle, occasion, authority)
     seal_bundle(bundle, signer, authority)
     warnings = note_attempt(prepared, bundle, "finished", now(), assessment.exit_code)
     return Audited(out, findings, assessment, warnings)
+
+
+def _name_authority(bundle: Bundle, occasion: Occasion, authority: str | None) -> None:
+    """Write down who is asked for a time stamp: the report says so before there is one. A run that goes on may ask another one."""
+    environment = bundle.read_plain(layout.ENVIRONMENT)
+    if environment.pop(layout.TIME_STAMP, None) != authority:
+        environment["command"] = occasion.command
+        asked = {layout.TIME_STAMP: authority} if authority else {}
+        bundle.write(layout.ENVIRONMENT, canonical_bytes(environment | asked))
 
 
 def _begin(

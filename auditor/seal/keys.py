@@ -101,18 +101,32 @@ def key_id(certificate: x509.Certificate) -> str:
 
 def describe_signer(certificate: x509.Certificate) -> str:
     """Return who a certificate names and what a signature by it shows, in words for the report."""
-    if certificate.issuer == certificate.subject:
-        meaning = "self-signed: a signature by it shows that nothing was changed, not who the signer is"
-    else:
-        issuer = certificate.issuer.rfc4514_string()
+    issuer = issuer_name(certificate)
+    meaning = "self-signed: a signature by it shows that nothing was changed, not who the signer is"
+    if issuer:
         meaning = f"issued by {issuer}: whoever trusts that authority can trust the name"
-    return f"{common_name(certificate)}{_role(certificate)}, certificate SHA-256 {fingerprint(certificate)} ({meaning})"
+    words = [common_name(certificate), role_name(certificate), organisation_name(certificate)]
+    return f"{', '.join(filter(None, words))}, certificate SHA-256 {fingerprint(certificate)} ({meaning})"
 
 
-def _role(certificate: x509.Certificate) -> str:
-    """Return as what and for whom somebody signs, as the certificate says; nothing where it does not say."""
-    names = [certificate.subject.get_attributes_for_oid(oid) for oid in (NameOID.TITLE, NameOID.ORGANIZATION_NAME)]
-    return "".join(f", {item[0].value!s}" for item in names if item)
+def issuer_name(certificate: x509.Certificate) -> str:
+    """Return who issued a certificate; nothing where it is self-signed."""
+    return "" if certificate.issuer == certificate.subject else certificate.issuer.rfc4514_string()
+
+
+def role_name(certificate: x509.Certificate) -> str:
+    """Return as what somebody signs, as the certificate says; nothing where it does not say."""
+    return _named(certificate, NameOID.TITLE)
+
+
+def organisation_name(certificate: x509.Certificate) -> str:
+    """Return for whom somebody signs, as the certificate says; nothing where it does not say."""
+    return _named(certificate, NameOID.ORGANIZATION_NAME)
+
+
+def _named(certificate: x509.Certificate, kind: x509.ObjectIdentifier) -> str:
+    names = certificate.subject.get_attributes_for_oid(kind)
+    return str(names[0].value) if names else ""
 
 
 def read_certificate(path: Path) -> x509.Certificate:
