@@ -86,6 +86,10 @@ def updated(messages: Iterable[Message], language: str) -> Catalog:
     fresh = made(messages)
     found = read(language) if _there(language) else made((), language)
     found.update(fresh, no_fuzzy_matching=True, update_header_comment=True)
+    for old in list(found.obsolete.values()):  # only its ends changed
+        now = found.get(old.id.strip(" ,;:")) if isinstance(old.id, str) else None
+        if now is not None and not now.string and isinstance(old.string, str):
+            now.string = old.string.strip(" ,;:")
     found.creation_date = found.revision_date = _STARTED
     return found
 

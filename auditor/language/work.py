@@ -44,7 +44,8 @@ def update() -> list[State]:
     for language in LANGUAGES:
         place = folder / language / "LC_MESSAGES"
         place.mkdir(parents=True, exist_ok=True)
-        _write(place / "report.po", written(updated(found, language)))
+        with _alone(language):
+            _write(place / "report.po", written(updated(found, language)))
     return [state(language) for language in LANGUAGES]
 
 
@@ -175,7 +176,7 @@ def _known(language: str) -> None:
 @contextmanager
 def _alone(language: str) -> Iterator[None]:
     """Let one at a time change a catalogue."""
-    with (catalogue(language).parent / ".lock").open("w") as lock:
+    with (template_folder() / language / "LC_MESSAGES" / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
