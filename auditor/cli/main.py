@@ -9,6 +9,7 @@ import typer
 
 from auditor import __version__
 from auditor.cli import (
+    annex,
     attach,
     canary,
     catalogue,
@@ -69,6 +70,7 @@ app.command("attach")(attach.attach)
 app.command("export")(export.export)
 app.command("import")(imports.import_)
 app.command("guard")(guard.guard)
+app.command("annex")(annex.annex)
 app.command("disclose")(disclose.disclose)
 app.command("keygen")(keygen.keygen)
 app.command("tests")(catalogue.list_tests)

@@ -38,6 +38,8 @@ SIGNER = "signer.crt.pem"
 TIME_STAMP = "time_stamp"
 """Field of `environment.json`: address of the authority that was asked to time-stamp the signature; not there: none was."""
 REDACTION = "redaction.json"
+ANNEX = "annex"
+ANNEXES = "annexes.json"
 MANIFEST = "manifest.json"
 SEAL = "seal.dsse.json"
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MEDIA_TYPES = {
+    ".cms": "application/cms",
     ".html": "text/html",
     ".json": "application/json",
     ".key": "application/octet-stream",

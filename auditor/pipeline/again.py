@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, cast
 from auditor.assess.clauses import assess
 from auditor.assess.instrument import check_instrument
 from auditor.assess.outcome import judge
+from auditor.core.annex import Annex
 from auditor.core.assessment import Assessment, Statement
 from auditor.core.canary import CanarySet
-from auditor.core.evidence import Omission
+from auditor.core.evidence import ObservationRecord, Omission
 from auditor.core.finding import Finding, InstrumentCheck
 from auditor.core.plan import Plan
 from auditor.core.preregistration import Deviation
+from auditor.core.record import parse_json
 from auditor.core.subject import Subject
 from auditor.evidence import bundle as layout
+from auditor.evidence.table import RECORD_FILE
 from auditor.pipeline.external import external_in
 from auditor.policy.catalogue import ATTACK_CLASSES, load_attack_classes
 from auditor.policy.load import load_catalogues, load_policy
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from auditor.report.committed import CommittedPlan
     from auditor.report.signature import Signature
     from auditor.report.view import ReportInput
+    from auditor.report.withheld import Withheld
     from auditor.seal.preregistration import Committed
 
 
@@ -157,6 +161,23 @@ def report_input(bundle: Bundle, *, assessed: bool = True, signer: str | None = 
         committed=_committed_plan(bundle),
         external=external_in(bundle),
         signature=_signature(bundle, environment) if signer else None,
+        withheld=_withheld(bundle),
+    )
+
+
+def _withheld(bundle: Bundle) -> Withheld:
+    """Return what a bundle withholds: as its public part says it, so that a copy without the rest says the same."""
+    from auditor.report.withheld import Withheld  # noqa: PLC0415  (heavy)
+
+    found = [
+        ObservationRecord.from_plain(parse_json(path.read_bytes()))
+        for path in sorted(bundle.observations.glob(f"*/{RECORD_FILE}"))
+    ]
+    canaries = bundle.read_record(layout.CANARIES, CanarySet).canaries if bundle.has(layout.CANARIES) else ()
+    return Withheld(
+        observations=tuple(record for record in found if any(column.restricted for column in record.columns)),
+        canaries=len(canaries),
+        annexes=bundle.read_list(layout.ANNEXES, Annex) if bundle.has(layout.ANNEXES) else (),
     )
 
 

@@ -103,7 +103,9 @@ def _shareable(bundle: Bundle, made: Mapping[str, bytes]) -> Iterable[Artefact]:
     files = contents_of(bundle.root).files
     yield Artefact("(names of files)", "\n".join(sorted(files)).encode())
     for name, path in files.items():
-        if name not in made and name not in _MADE_LATER and RESTRICTED not in name.split("/")[:-1]:
+        # An annex is encrypted: what was written is the cipher's, and nothing else ever lies there.
+        shared = RESTRICTED not in name.split("/")[:-1] and not name.startswith(f"{layout.ANNEX}/")
+        if shared and name not in made and name not in _MADE_LATER:
             yield Artefact(name, path)
     for name, content in made.items():
         yield Artefact(name, content)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from auditor.core.annex import Annex
 from auditor.core.assessment import Assessment, Statement
 from auditor.core.canary import CanarySet
 from auditor.core.clause import AttackClasses, Catalogue
@@ -25,6 +26,7 @@ from auditor.core.subject import Subject, SubjectSpec
 from auditor.evidence.manifest import Manifest
 
 FILES: dict[str, Any] = {
+    "annexes": list[Annex],
     "assessment": Assessment,
     "attack-classes": AttackClasses,
     "canaries": CanarySet,

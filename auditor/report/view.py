@@ -12,6 +12,7 @@ from auditor.report.committed import CommittedPlan, preregistration
 from auditor.report.external import external_pages
 from auditor.report.finding_page import MOST_ROWS, finding_page
 from auditor.report.procedures import attack_classes, deviations, overrides, procedures, tolerances
+from auditor.report.withheld import NOTHING, Withheld, withheld
 from auditor.report.writing import OUTCOMES, STATEMENTS, number, outcome, p_value, spelled, statement_state, visible
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class ReportInput:
     """What other tools found; none of it is a finding."""
     signature: Signature | None = None
     """Who signs and what that shows; None: nobody signs."""
+    withheld: Withheld = NOTHING
+    """What is withheld, and for whom it is encrypted."""
 
 
 def build_view(source: ReportInput) -> dict[str, Any]:
@@ -71,6 +74,7 @@ def build_view(source: ReportInput) -> dict[str, Any]:
         "evidence_digest": source.evidence_digest,
         "signer": source.signer,
         "signature": source.signature,
+        "withheld": withheld(source.withheld),
         "exhibits": EXHIBITS[source.policy.exhibits],
         "findings": pages,
         "counts": glance.counts(source.findings),
@@ -111,6 +115,6 @@ def _asked(clauses: Sequence[ClauseState]) -> dict[str, list[ClauseState]]:
     graver = list(STATEMENTS)
     asked = [item for item in clauses if item.statement is not None]
     still_open = [item for item in asked if item.statement is not StatementState.SUPPLIED or item.unanswered]
-    still_open.sort(key=lambda item: graver.index(item.statement))
+    still_open.sort(key=lambda item: graver.index(item.statement or StatementState.SUPPLIED))
     answered = [item for item in asked if item.statement is StatementState.SUPPLIED and not item.unanswered]
     return {"clauses_open": still_open[:MOST_ROWS], "clauses_answered": answered[:MOST_ROWS]}

@@ -46,6 +46,7 @@ from auditor.evidence.bundle import (
 from auditor.evidence.manifest import Manifest, check_manifest, contents_of, read_manifest, read_regular
 from auditor.evidence.records import observation_root
 from auditor.evidence.table import RECORD_FILE, ObservedTable
+from auditor.seal.annex import annexes_in
 from auditor.seal.dsse import open_envelope, signature_holds
 from auditor.seal.keys import describe_signer, fingerprint, parse_certificate
 from auditor.seal.pades import attachments_of, check_pdf_signature
@@ -191,7 +192,8 @@ def _complete(bundle: Path, trusted: x509.Certificate | None, authority: x509.Ce
         raise IntegrityError(some(problems))
     kept = f", {len(withheld)} restricted withheld: {some(withheld)}" if withheld else ", nothing withheld"
     committed = _committed(bundle, {entry.path for entry in manifest.entries}, trusted, authority)
-    return f"{len(manifest.entries)} files as listed{kept}{committed}"
+    annexes = "".join(f"; {annex.file} is an annex for {annex.recipient} alone" for annex in annexes_in(bundle))
+    return f"{len(manifest.entries)} files as listed{kept}{annexes}{committed}"
 
 
 def _committed(
