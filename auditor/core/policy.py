@@ -92,6 +92,8 @@ class Policy(Record):
     """Ids of the clauses whose statement is asked; null: every clause of the policy's catalogues that asks one."""
     exhibits: Literal["none", "masked", "full"] = "masked"
     """How much of what the model gave back the report shows: nothing; texts masked and pictures pixelated; or pictures as they are."""
+    language: Literal["en", "de", "fr"] = "en"
+    """Of the report: English, German or French. Findings and assessment are stored in English, which is what is signed."""
     valid_months: PositiveInt = 12
     """How long the report may be relied on."""
     extends: Text | None = None

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from auditor.core.resources import resource
 from auditor.report.finding_page import thinned
 from auditor.report.glyphs import drawable
+from auditor.report.slender import slender
 from auditor.report.writing import OUTCOMES, spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from auditor.core.finding import Figure, Finding, Series
 
@@ -39,8 +40,8 @@ WIDTH, HEIGHT = 4.7, 2.35
 WIDE = 7.1
 """Inches: the width of a page."""
 FACES = ("SourceSans3-Regular.ttf", "SourceSans3-SemiBold.ttf", "DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
-_FAMILY = re.compile(rb"(font(?:-family)?: (?:[^;\"]*px )?)'Source Sans 3'[^;\"]*")
-READERS = b"'Source Sans 3', system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+_FAMILY = re.compile(r"(font(?:-family)?: (?:[^;\"]*px )?)'Source Sans 3'[^;\"]*")
+READERS = "'Source Sans 3', system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 """Fonts that a browser may take: a picture within a page cannot bring its own."""
 MOST_POINTS = 1000
 """Points of a series that are drawn."""
@@ -84,7 +85,7 @@ def _canvas(
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(QUIET)
-    axes.tick_params(colors=INK, labelsize=8)
+    axes.tick_params(colors=INK, labelsize=8, length=0, which="both")
     axes.grid(visible=True, color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     return canvas, axes
@@ -97,7 +98,7 @@ def _saved(canvas: Any, identity: str) -> bytes:  # noqa: ANN401  (matplotlib ha
     out = io.BytesIO()
     with rc_context(settings):
         canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return _FAMILY.sub(b"\\1" + READERS, out.getvalue())
+    return slender(_FAMILY.sub(rf"\1{READERS}", out.getvalue().decode())).encode()
 
 
 def draw(figure: Figure, *, identity: str) -> bytes:
@@ -206,11 +207,15 @@ def _scale(axes: Any, figure: Figure) -> None:  # noqa: ANN401
         axes.set_ylim(max(low, 1e-4), 1.05)
 
 
-def forest(findings: Sequence[Finding]) -> bytes | None:
+def forest(findings: Sequence[Finding], say: Callable[[str], str] = str) -> bytes | None:
     """Return the excess of every test with its interval, each as a multiple of its tolerance; None where none can be drawn.
 
     Tests have different units; what they share is how far they lie from what is tolerated (1) and from nothing (0).
     A test without such a number has its row all the same, which says why it is empty.
+
+    Args:
+        findings: The battery.
+        say: Says a text in the language of whoever reads.
     """
     from matplotlib import rc_context
 
@@ -218,12 +223,18 @@ def forest(findings: Sequence[Finding]) -> bytes | None:
     if not any(_multiples(finding) for finding in shown):
         return None
     with rc_context(_FONT):
-        titles = [_label(_title(finding)) for finding in shown]
+        titles = [_label(say(_title(finding))) for finding in shown]
+        words = {finding.outcome: say(OUTCOMES[finding.outcome][1]) for finding in shown}
         longest = max(map(len, titles))
-        canvas, axes = _canvas(0.6 + 0.21 * len(shown), width=WIDE, left=min(0.2 + 0.062 * longest, 3.0), right=1.0)
+        canvas, axes = _canvas(
+            0.6 + 0.21 * len(shown),
+            width=WIDE,
+            left=min(0.2 + 0.062 * longest, 3.0),
+            right=max(1.0, 0.2 + 0.062 * max(map(len, words.values()))),
+        )
         beside = axes.get_yaxis_transform()
         for place, finding in enumerate(shown):
-            name, word, _, _ = OUTCOMES[finding.outcome]
+            name, word = OUTCOMES[finding.outcome][0], words[finding.outcome]
             colour, scaled = SHADES[name], _multiples(finding)
             axes.text(
                 1.02,
@@ -238,7 +249,14 @@ def forest(findings: Sequence[Finding]) -> bytes | None:
             )
             if scaled is None:
                 axes.text(
-                    0.5, place, _without(finding), transform=beside, ha="center", va="center", fontsize=7, color=QUIET
+                    0.5,
+                    place,
+                    say(_without(finding)),
+                    transform=beside,
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color=QUIET,
                 )
                 continue
             low, value, high = (_signed_log(end) for end in scaled)
@@ -255,7 +273,7 @@ def forest(findings: Sequence[Finding]) -> bytes | None:
         known = (-1000, -100, -10, -1, 0, 1, 10, 100, 1000, 10000)
         ticks = [value for value in known if _within(axes.get_xlim(), _signed_log(value))]
         axes.set_xticks([_signed_log(value) for value in ticks], [f"{value:g}" for value in ticks])
-        axes.set_xlabel("excess, as a multiple of the tolerance (compressed)", color=INK)
+        axes.set_xlabel(say("excess, as a multiple of the tolerance (compressed)"), color=INK)
         return _saved(canvas, "forest")
 
 

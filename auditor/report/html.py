@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.core.resources import resource
 from auditor.language.page import speak
-from auditor.language.reader import English
+from auditor.language.reader import reader as reader_of
+from auditor.report.drawn_words import plainly, spoken, with_numbers
 from auditor.report.figures import draw, forest
 from auditor.report.view import build_view
 from auditor.report.writing import visible
@@ -20,19 +21,27 @@ if TYPE_CHECKING:
     from auditor.report.view import ReportInput
 
 
-def render_html(source: ReportInput) -> tuple[str, dict[str, bytes]]:
-    """Return the report and its figures, by file name; the same input always gives the same bytes."""
+def render_html(source: ReportInput, language: str | None = None) -> tuple[str, dict[str, bytes]]:
+    """Return the report and its figures, by file name; the same input always gives the same bytes.
+
+    Args:
+        source: All that the report is made of.
+        language: Of the reader, `en`, `de` or `fr`; None: the one that the policy names.
+    """
+    reader = reader_of(language or source.policy.language)
     figures: dict[str, bytes] = {}
     for index, finding in enumerate(source.findings, start=1):
         if finding.measurement is not None:
             for number, figure in enumerate(finding.measurement.figures, start=1):
-                figures[f"{index}-{number}.svg"] = draw(figure, identity=f"figure-{index}-{number}")
-    overview = forest(source.findings)
+                figures[f"{index}-{number}.svg"] = with_numbers(
+                    draw(spoken(figure, reader), identity=f"figure-{index}-{number}"), reader
+                )
+    overview = forest(source.findings, lambda text: plainly(text, reader))
     if overview is not None:
-        figures["forest.svg"] = overview
+        figures["forest.svg"] = with_numbers(overview, reader)
     style = resource("templates/report.css").read_text(encoding="utf-8")
     script = resource("templates/report.js").read_text(encoding="utf-8")
-    environment = page_environment(English())
+    environment = page_environment(reader)
     view: dict[str, Any] = build_view(source)
     html = environment.get_template("report.html.j2").render(
         **view,
