@@ -118,9 +118,14 @@ def _theirs(
     first = index[0] if isinstance(index, list) and index and isinstance(index[0], dict) else {}
     place = ("model-index", 0, "results")
     row = document.line_of(place) - 1 - before
-    if first.get("results", "") is None and re.fullmatch(r"[ -]*results:\s*", lines[row]):
-        # What stood there was ours alone.
+    if first.get("results", "") is None and re.fullmatch(r"[ -]*results:\s*(#.*\s*)?", lines[row]):
+        # What stood there was ours alone, or nothing did.
         return list(lines), row + 1, lines[row].index("results") if marked_at is None else marked_at, []
+    bare = re.fullmatch(r"([ -]*results:)[ \t]*\[[ \t]*\][ \t]*(#.*)?(\s*)", lines[row])
+    if first.get("results") == [] and bare:
+        # As trainers write it. An empty list in flow form cannot be added to: its brackets make room for what stands below.
+        room = f"{bare[1]}{f' {bare[2]}' if bare[2] else ''}{bare[3]}"
+        return [*lines[:row], room, *lines[row + 1 :]], row + 1, lines[row].index("results"), []
     results = first.get("results")
     at = [document.line_of((*place, number)) - 1 - before for number in range(len(results or []))]
     dashes = [re.match(r"( *)- ", lines[number]) for number in at]

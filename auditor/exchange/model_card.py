@@ -37,7 +37,14 @@ class _Part(NamedTuple):
 
 _RISKS = _Part(
     RISKS,
-    ("bias, risks, and limitations", "bias, risks and limitations", "risks and limitations", "limitations", "risks"),
+    (
+        "bias, risks, and limitations",
+        "bias, risks and limitations",
+        "risks and limitations",
+        "limitations",
+        "risks",
+        "intended uses & limitations",
+    ),
     "Bias, Risks, and Limitations",
     whole=False,
 )

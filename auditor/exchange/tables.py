@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from auditor.exchange.source import line
 
@@ -13,48 +13,76 @@ if TYPE_CHECKING:
     from auditor.exchange.source import Source
 
 TEXT, NUMBER, WHOLE, TRUTH = "text", "number", "whole", "truth"
-_PARTS = {"value": NUMBER, "low": NUMBER, "high": NUMBER, "upper": NUMBER, "level": NUMBER, "n": WHOLE}
-COLUMNS: dict[str, str] = {
-    "row": TEXT,
-    "test": TEXT,
-    "test_version": WHOLE,
-    "stratum_by": TEXT,
-    "stratum": TEXT,
-    "outcome": TEXT,
-    "reason": TEXT,
-    "required": TRUTH,
-    "title": TEXT,
-    "question": TEXT,
-    "answer": TEXT,
-    "statistic": TEXT,
-    "unit": TEXT,
-    **{f"{part}_{name}": kind for part in ("estimate", "control", "excess") for name, kind in _PARTS.items()},
-    "method": TEXT,
-    "tolerance": NUMBER,
-    "tolerance_statistic": TEXT,
-    "tolerance_set_by": TEXT,
-    "p_value": NUMBER,
-    "p_adjusted": NUMBER,
-    "battery": WHOLE,
-    "members": WHOLE,
-    "controls": WHOLE,
-    "canaries": WHOLE,
-    "confirmed": WHOLE,
-    "smallest_effect": NUMBER,
-    "access": TEXT,
-    "evidence_for": TEXT,
-    "gates_failed": TEXT,
-    "caveats": TEXT,
-    "source": TEXT,
-    "subject": TEXT,
-    "model": TEXT,
-    "policy": TEXT,
-    "policy_version": WHOLE,
-    "created": TEXT,
-    "auditor": TEXT,
-    "bundle": TEXT,
+
+
+class Column(NamedTuple):
+    """A column of the table."""
+
+    kind: str
+    meaning: str
+    """What it holds, in a sentence; it stands in the metadata of Parquet and in `docs/exchange.md`."""
+
+
+_PARTS = {
+    "value": (NUMBER, "its value"),
+    "low": (NUMBER, "lower end of its interval"),
+    "high": (NUMBER, "upper end of its interval"),
+    "upper": (NUMBER, "one-sided upper bound, where there is one"),
+    "level": (NUMBER, "confidence level of its interval"),
+    "n": (WHOLE, "independent units behind it"),
 }
-"""Every column and what it holds; `docs/exchange.md` says what each means. `row` is `finding` or `stratum`."""
+_NUMBERS = {
+    "estimate": "the statistic of the members",
+    "control": "the same statistic of the controls",
+    "excess": "members above controls",
+}
+COLUMNS: dict[str, Column] = {
+    "row": Column(TEXT, "`finding`, or `stratum`: a part of the data, without an outcome of its own"),
+    "test": Column(TEXT, "name of the test"),
+    "test_version": Column(WHOLE, "version of the test"),
+    "stratum_by": Column(TEXT, "what the data are parted by"),
+    "stratum": Column(TEXT, "which part"),
+    "outcome": Column(TEXT, "`signal`, `no_signal`, `inconclusive`, `invalid`, `not_run` or `not_applicable`"),
+    "reason": Column(TEXT, "why it is that outcome, in words"),
+    "required": Column(TRUTH, "whether the policy asks for the test without exception"),
+    "title": Column(TEXT, "name of the test for readers"),
+    "question": Column(TEXT, "what was asked"),
+    "answer": Column(TEXT, "what was found, in words"),
+    "statistic": Column(TEXT, "what the numbers are"),
+    "unit": Column(TEXT, "unit of the numbers; `ratio` is a share between 0 and 1"),
+    **{
+        f"{part}_{name}": Column(kind, f"{said}: {meaning}")
+        for part, said in _NUMBERS.items()
+        for name, (kind, meaning) in _PARTS.items()
+    },
+    "method": Column(TEXT, "how the interval was made"),
+    "tolerance": Column(NUMBER, "how much is tolerated"),
+    "tolerance_statistic": Column(TEXT, "of which statistic"),
+    "tolerance_set_by": Column(TEXT, "by whose word"),
+    "p_value": Column(NUMBER, "before the correction over the battery"),
+    "p_adjusted": Column(NUMBER, "after it (Holm)"),
+    "battery": Column(WHOLE, "number of tests it was corrected over"),
+    "members": Column(WHOLE, "member records used"),
+    "controls": Column(WHOLE, "control records used"),
+    "canaries": Column(WHOLE, "canaries used"),
+    "confirmed": Column(WHOLE, "persons whose record came out, confirmed one by one"),
+    "smallest_effect": Column(
+        NUMBER, "the smallest true excess that this sample would have called a signal four times in five"
+    ),
+    "access": Column(TEXT, "what the test has to see: `text`, `scores`, `distribution`, `weights`, or `data` alone"),
+    "evidence_for": Column(TEXT, "ids of the clauses it is evidence for, `; ` between them"),
+    "gates_failed": Column(TEXT, "conditions that did not hold, `; ` between them"),
+    "caveats": Column(TEXT, "what a reader has to know about the number; of a stratum its note"),
+    "source": Column(TEXT, "citation of the method"),
+    "subject": Column(TEXT, "name of what was audited"),
+    "model": Column(TEXT, "digest of the model (SHA-256)"),
+    "policy": Column(TEXT, "id of the policy"),
+    "policy_version": Column(WHOLE, "its version"),
+    "created": Column(TEXT, "when the audit began, ISO 8601"),
+    "auditor": Column(TEXT, "version of the tool that made the bundle"),
+    "bundle": Column(TEXT, "name of the bundle: SHA-256 of its manifest"),
+}
+"""Every column, what kind of value it holds and what it means."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -81,7 +109,7 @@ def to_csv(source: Source) -> bytes:
     writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for row in rows(source):
-        writer.writerow([_cell(row[name], kind) for name, kind in COLUMNS.items()])
+        writer.writerow([_cell(row[name], column.kind) for name, column in COLUMNS.items()])
     return buffer.getvalue().encode()
 
 
@@ -96,13 +124,16 @@ def _cell(value: Any, kind: str) -> str:  # noqa: ANN401  (any plain value)
 
 
 def to_parquet(source: Source) -> bytes:
-    """Return the table as Parquet; the name of the bundle is in the metadata of the schema."""
+    """Return the table as Parquet, with the name of the bundle and the meaning of each column in its metadata."""
     import pyarrow as pa  # noqa: PLC0415  (heavy)
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     kinds = {TEXT: pa.string(), NUMBER: pa.float64(), WHOLE: pa.int64(), TRUTH: pa.bool_()}
     schema = pa.schema(
-        [pa.field(name, kinds[kind]) for name, kind in COLUMNS.items()],
+        [
+            pa.field(name, kinds[column.kind], metadata={"description": column.meaning})
+            for name, column in COLUMNS.items()
+        ],
         metadata={"bundle": source.bundle, "auditor": source.auditor},
     )
     sink = pa.BufferOutputStream()

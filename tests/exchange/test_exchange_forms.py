@@ -7,6 +7,7 @@ import io
 import json
 import re
 import uuid
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pyarrow.parquet as pq
@@ -277,6 +278,23 @@ def test_tables_have_a_row_for_each_finding_and_each_stratum(whole):
     stored = pq.read_table(io.BytesIO(exported(whole, "parquet")))
     assert stored.to_pylist() == table
     assert stored.schema.metadata[b"bundle"].decode() == whole.bundle
+
+
+def test_every_column_is_described_where_a_reader_looks(whole):
+    """The documentation, and the metadata that travels with Parquet, say of each column what it holds."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "exchange.md").read_text()
+    kinds = {"text": "text", "number": "number (double)", "whole": "whole number (64 bit)", "truth": "true or false"}
+    described = re.findall(
+        r"^\| `(\w+)` \| (.*?) \| (.*) \|$", page[page.index("### Columns of the table") :], re.MULTILINE
+    )
+    assert described == [(name, kinds[column.kind], column.meaning) for name, column in COLUMNS.items()]
+    stored = pq.read_schema(io.BytesIO(exported(whole, "parquet")))
+    said = {field.name: field.metadata[b"description"].decode() for field in stored}
+    assert said == {name: column.meaning for name, column in COLUMNS.items()}
+    plain = {"text": "string", "number": "double", "whole": "int64", "truth": "bool"}
+    assert {field.name: str(field.type) for field in stored} == {
+        name: plain[item.kind] for name, item in COLUMNS.items()
+    }
 
 
 def test_no_cell_is_a_formula():

@@ -69,6 +69,33 @@ text
 """
 
 
+TRAINER = """---
+library_name: peft
+base_model: someone/base
+model-index:
+- name: tuned
+  results: []
+license: other
+---
+
+<!-- This model card has been generated automatically according to the information the Trainer had access to. You
+should probably proofread and complete it, then remove this comment. -->
+
+# tuned
+
+It achieves the following results on the evaluation set:
+- Loss: 0.0847
+
+## Intended uses & limitations
+
+More information needed
+
+## Training and evaluation data
+
+More information needed
+"""
+
+
 def without_ours(text: str) -> str:
     """What is left when every part between markers is cut out, without the reader's own code."""
     kept, inside = [], False
@@ -221,6 +248,22 @@ def test_what_cannot_be_added_to_is_refused_with_file_and_line(bundle, card, lin
     assert words in caught.value.message
     assert caught.value.message.startswith(f"R.md:{line}")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("remark", ["", "  # none yet"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_the_empty_list_that_trainers_write_makes_room(bundle, newline, remark):
+    """`results: []` cannot be added to as it stands: its brackets go, and nothing else."""
+    card = TRAINER.replace("results: []", f"results: []{remark}").replace("\n", newline)
+    once = attached(card, bundle)
+    assert attached(once, bundle) == once
+    assert without_ours(once) == card.replace(f"results: []{remark}", f"results:{remark.replace('  ', ' ')}")
+    found = loaded(once).data
+    assert found.model_name == "tuned"
+    assert {result.dataset_type for result in found.eval_results} == {"memorization-audit"}
+    assert found.license == "other"
+    place = once.index("**Memorization.**")
+    assert once.index("## Intended uses & limitations") < place < once.index("## Training and evaluation data")
 
 
 def test_anchors_in_what_is_not_ours_are_kept(bundle):
