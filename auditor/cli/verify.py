@@ -33,6 +33,17 @@ def verify(
             help="One withheld record, as `auditor disclose` wrote it: a tenth step holds it against the bundle.",
         ),
     ] = None,
+    model_signature: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--model-signature",
+            help="What the model's publisher signed (`model.sig` of OpenSSF model-signing): an eleventh step holds the model against it.",
+        ),
+    ] = None,
+    model_key: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--model-key", help="Public key or certificate (PEM) that you got from the model's publisher."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the steps as JSON.")] = False,
 ) -> None:
     """Check that nothing was changed or left out, by whose key it was sealed, and that all that is pure repeats.
@@ -41,9 +52,10 @@ def verify(
     asked of the network. Exits with 4 if any step does not hold.
     """
     from auditor.pipeline import kind_of, verify_path  # noqa: PLC0415  (heavy)
+    from auditor.pipeline.verifying import Beside  # noqa: PLC0415
     from auditor.seal.report_alone import NEEDS_BUNDLE  # noqa: PLC0415
 
-    steps = verify_path(path, trust, trust_timestamp, record)
+    steps = verify_path(path, trust, trust_timestamp, Beside(record, model_signature, model_key))
     held = all(step.held for step in steps)
     kind = kind_of(path)
     left_out = NEEDS_BUNDLE if kind == "report" else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from auditor.core.subject import Artifact
@@ -31,16 +32,21 @@ def artifact(path: Path, base: Path) -> Artifact:
 
 
 def artifacts(paths: Iterable[Path], base: Path) -> tuple[Artifact, ...]:
-    """Return the artifacts of several files, sorted by path."""
-    return tuple(sorted((artifact(path, base) for path in paths), key=lambda item: item.path))
+    """Return the artifacts of several files, in the order of their joint digest."""
+    return tuple(sorted((artifact(path, base) for path in paths), key=_place))
 
 
 def joint_digest(files: Sequence[Artifact]) -> str:
-    """Return the SHA-256 over the raw file digests, in order of path.
+    """Return the SHA-256 over the raw file digests, in order of path: folder by folder, so that `a/b` comes before `a-b`.
 
     Source: the subject digest of OpenSSF model-signing 1.x (DSSE statement of a model directory).
     """
     joined = hashlib.sha256()
-    for item in sorted(files, key=lambda item: item.path):
+    for item in sorted(files, key=_place):
         joined.update(bytes.fromhex(item.sha256))
     return joined.hexdigest()
+
+
+def _place(item: Artifact) -> tuple[str, ...]:
+    """Return what files are sorted by: the names on the way to them, and not the path as text, in which `/` is a letter."""
+    return PurePosixPath(item.path).parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from auditor.errors import UsageError
 from auditor.evidence import bundle as layout
@@ -21,8 +21,22 @@ if TYPE_CHECKING:
     from auditor.seal.step import Step
 
 
+class Beside(NamedTuple):
+    """What is held against a bundle beside its own files, each in a step of its own."""
+
+    record: Path | None = None
+    """One withheld record, as `auditor disclose` wrote it."""
+    model_signature: Path | None = None
+    """What the publisher of the model signed (OpenSSF model-signing)."""
+    model_key: Path | None = None
+    """The publisher's key or certificate, from the publisher."""
+
+
+_NOTHING = Beside()
+
+
 def verify_path(
-    path: Path, trust: Path | None, trust_timestamp: Path | None = None, record: Path | None = None
+    path: Path, trust: Path | None, trust_timestamp: Path | None = None, beside: Beside = _NOTHING
 ) -> tuple[Step, ...]:
     """Return the steps of a verification.
 
@@ -30,7 +44,7 @@ def verify_path(
         path: A bundle as a folder or a zip file, or a report in PDF alone.
         trust: Certificate of the signer that the user has from the signer, never from the bundle.
         trust_timestamp: Certificate of the authority that made the time stamps, or of the one that issued it.
-        record: One withheld record, as `auditor disclose` wrote it.
+        beside: What else is held against the bundle.
 
     Raises:
         IntegrityError: A zip file holds what no bundle holds.
@@ -43,15 +57,43 @@ def verify_path(
     trusted = read_certificate(trust) if trust else None
     authority = read_certificate(trust_timestamp) if trust_timestamp else None
     kind = kind_of(path)
-    if kind == "report" and record is not None:
-        msg = "a record is held against a bundle, and only a report is given"
+    if kind == "report" and any(beside):
+        msg = "a record or a model signature is held against a bundle, and only a report is given"
         raise UsageError(msg, hint="Give the bundle's folder, or a zip file of it.")
+    if (beside.model_signature is None) != (beside.model_key is None):
+        msg = "--model-signature and --model-key go together"
+        raise UsageError(
+            msg, hint="Give the publisher's signature of the model, and the key you have from the publisher."
+        )
     if kind == "report":
         return verify_pdf(path, trusted, authority=authority)
     if kind == "archive":
         with unpacked(path) as folder:
-            return _verify_folder(folder, trusted, authority) + _verify_record(folder, record)
-    return _verify_folder(path, trusted, authority) + _verify_record(path, record)
+            return _verify_folder(folder, trusted, authority) + _verify_beside(folder, beside)
+    return _verify_folder(path, trusted, authority) + _verify_beside(path, beside)
+
+
+def _verify_beside(bundle: Path, beside: Beside) -> tuple[Step, ...]:
+    return _verify_record(bundle, beside.record) + _verify_model(bundle, beside.model_signature, beside.model_key)
+
+
+def _verify_model(bundle: Path, signature: Path | None, key: Path | None) -> tuple[Step, ...]:
+    """Return the step that holds the audited model against what its publisher signed; none where no signature was given."""
+    from auditor.core.record import parse_json  # noqa: PLC0415
+    from auditor.evidence.manifest import read_regular  # noqa: PLC0415
+    from auditor.seal.model_signature import held_against, open_model_signature, read_model_key  # noqa: PLC0415  (heavy)
+    from auditor.seal.step import checked  # noqa: PLC0415
+
+    if signature is None or key is None:
+        return ()
+    public = read_model_key(key)
+
+    def check() -> str:
+        files = parse_json(read_regular(bundle / layout.SUBJECT))["model"]["files"]
+        audited = {item["path"]: item["sha256"] for item in files}
+        return held_against(open_model_signature(read_regular(signature), public), audited)
+
+    return (checked(11, "model signature", "the key of the model's publisher", check),)
 
 
 def _verify_record(bundle: Path, record: Path | None) -> tuple[Step, ...]:
