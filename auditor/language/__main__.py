@@ -8,6 +8,7 @@ from pathlib import Path
 
 from auditor.errors import AuditorError
 from auditor.language import work
+from auditor.language.catalogue import LANGUAGES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def _done(asked: argparse.Namespace) -> int:
         taken, wrong = work.merge(asked.language, asked.files)
         sys.stdout.write("".join(f"{line}\n" for line in wrong) + f"{taken} taken, {len(wrong)} faults\n")
         return 1 if wrong else 0
-    states = work.update() if asked.command == "update" else [work.state(language) for language in work.LANGUAGES]
+    states = work.update() if asked.command == "update" else [work.state(language) for language in LANGUAGES]
     for found in states:
         sys.stdout.write("".join(f"{line}\n" for line in found.faulty))
         sys.stdout.write(

@@ -12,8 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SPOKEN = ("report", "assess", "battery", "plan", "preregister", "compare", "statistics", "pipeline/preregistering.py",
-    "policy/written_out.py")
+SPOKEN = (
+    "report",
+    "assess",
+    "battery",
+    "plan",
+    "preregister",
+    "compare",
+    "statistics",
+    "pipeline/preregistering.py",
+    "policy/written_out.py",
+)
 """Rooms whose sentences and labels are printed."""
 SILENT = ("assess/forms.py", "assess/statements.py")
 """Modules of those rooms that print nothing: they write and read the files of statements."""
@@ -29,10 +38,12 @@ WORDS = (
     "open-weights", "engineering default", "controller", "memorizer", "signal", "no signal", "not run", "invalid", "inconclusive",
     "not applicable", "contradicted", "missing", "supplied", "no test", "in force", "in use", "draft", "contested",
     "Signal", "Invalid", "Inconclusive", "Contradicted", "Missing", "Supplied", "Draft", "Contested", "Subject", "Model", "Members",
-    "Controls", "Control", "Excess", "{0} canary", "{0} canaries", "{0} document", "{0} documents", "{0} person", "{0} persons", "{0} record",
+    "Controls", "Control", "Excess", "{0} canary", "{0} canaries", "{0} document", "{0} documents", "{0} person", "{0} persons",
+    "{0} record",
     "{0} records", "{0} image", "{0} images", "{0} work", "{0} works", "{0} of {1}", "{0} of {1} by {2}", "at random before training",
     "afterwards", "not declared", "and", "or", "perplexity", "zlib ratio", "lowercase ratio", "window", "copies in training",
-    "standard deviations", "members+controls", "text", "scores", "distribution", "weights", "data", "person", "document", "file", "independent units",
+    "standard deviations", "members+controls", "text", "scores", "distribution", "weights", "data", "person", "document", "file",
+    "independent units",
 )  # fmt: skip
 """Words that the code makes of names and not of sentences."""
 
@@ -60,10 +71,17 @@ def _templates(root: Path) -> Iterator[tuple[str, str, str]]:
     for path in sorted(root.glob("templates/**/*.j2")):
         with path.open("rb") as file:
             for line, function, message, _ in babel_extract(
-                file, ["_", "gettext", "ngettext"], [], {"extensions": "jinja2.ext.i18n", "trimmed": "true", "trim_blocks": "true"}
+                file,
+                ["_", "gettext", "ngettext"],
+                [],
+                {"extensions": "jinja2.ext.i18n", "trimmed": "true", "trim_blocks": "true"},
             ):
-                one, plural = message[:2] if function == "ngettext" else (message, "")
-                yield str(one), str(plural or ""), f"{path.relative_to(root)}:{line}"
+                both = message if isinstance(message, tuple) else (message, "")
+                yield (
+                    str(both[0]),
+                    str(both[1] or "") if function == "ngettext" else "",
+                    f"{path.relative_to(root)}:{line}",
+                )
 
 
 def _code(root: Path) -> Iterator[tuple[str, str, str]]:
@@ -97,12 +115,12 @@ def _texts(root: Path) -> Iterator[tuple[str, str, str]]:
             yield text, "", f"{where}:{line}"
 
 
-def _printed(node: Any) -> Iterator[tuple[str, int]]:  # noqa: ANN401
-    if isinstance(node, dict):
+def _printed(node: Any) -> Iterator[tuple[str, int]]:  # noqa: ANN401  (ruamel's types, which know their lines)
+    if hasattr(node, "items"):
         for key, value in node.items():
             if key in PRINTED and isinstance(value, str) and re.search("[A-Za-z]{3}", value):
                 yield _form(value), node.lc.data[key][0] + 1
-            elif key == "answers" and isinstance(value, dict):
+            elif key == "answers" and hasattr(value, "lc"):
                 for name in value:
                     yield str(name).replace("_", " "), value.lc.data[name][0] + 1
                 yield from _printed(value)

@@ -15,7 +15,8 @@ FORBIDDEN = {
     ),
     "fr": (
         r"(?:non[- ])?conformes?", r"conforme[s]?\W+au\W+rgpd", r"anonymes?", r"anonymisée?s?", r"dépersonnalisée?s?", r"certifiée?s?",
-        r"garanti(?:e|s|es|ssent|t)?", r"sûre?s?", r"sécurisée?s?", r"réussi(?:e|s|es|t)?", r"risque\W+(?:zéro|nul)", r"sans\W+(?:aucun\W+)?risque",
+        r"garanti(?:e|s|es|ssent|t)?", r"sûre?s?", r"sécurisée?s?", r"réussi(?:e|s|es|t)?", r"risque\W+(?:zéro|nul)",
+        r"sans\W+(?:aucun\W+)?risque",
         r"licites?",
     ),
 }  # fmt: skip

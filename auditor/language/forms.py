@@ -33,7 +33,10 @@ _BREAK = re.compile(r"[.!?] [A-Z\u201c]")
 _LIST = re.compile(r"(, and |, | and )")
 _STRONG = re.compile(r"(; )")
 _CORE = re.compile(r"([\s,;:]*)(.*?)([\s,;]*)", re.DOTALL)
-_UNIT = re.compile(r"(?P<number>\[?[\u2212-]?\d[\d.,e+\u2212-]*(?:, [\u2212-]?\d[\d.,e+\u2212-]*)?(?: to [\u2212-]?\d[\d.,e+\u2212-]*)?[\u00a0 ])(?P<known>[a-z][a-z ]*)(?P<end>\]?)")
+_NUMBER = r"[\u2212-]?\d[\d.,e+\u2212-]*"
+_UNIT = re.compile(
+    rf"(?P<number>\[?{_NUMBER}(?:, {_NUMBER})?(?: to {_NUMBER})?[\u00a0 ])(?P<known>[a-z][a-z ]*)(?P<end>\]?)"
+)
 _COUNTED = re.compile(r"(?P<number>\d[\d,]* )(?P<known>[a-z].*)")
 _NUMBERED = re.compile(r"(?P<known>\S.*?)(?P<number>[ ][\u2212-]?\d[\d.,+%\u00a0\u2212\u2013 -]*)")
 _ADDED = re.compile(r"(?P<known_what>.*\S)(?P<open> \()(?P<known_more>.+)(?P<close>\))")

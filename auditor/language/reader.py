@@ -122,11 +122,11 @@ class Translated:
             moment = dt.datetime.fromisoformat(text)
         except ValueError:
             return text
-        day = str(format_date(moment.date(), format="long", locale=self.language))
         if len(text) == len("2026-01-31"):
-            return day
+            return str(format_date(moment.date(), format="long", locale=self.language))
         there = moment.astimezone(dt.UTC) if moment.tzinfo else moment
-        return f"{str(format_date(there.date(), format='long', locale=self.language))}, {there:%H:%M:%S} UTC"
+        day = str(format_date(there.date(), format="long", locale=self.language))
+        return f"{day}, {there:%H:%M:%S} UTC"
 
 
 @cache

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from auditor.errors import UsageError
-from auditor.language.catalogue import LANGUAGES, catalogue, made, read, singular, template, updated, written
+from auditor.language.catalogue import LANGUAGES, catalogue, made, read, singular, updated, written
 from auditor.language.extraction import messages
 from auditor.language.faults import faults, forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-    from babel.messages.catalog import Catalog
 
 FIRST = ("templates/", "auditor/report", "auditor/assess", "policies/", "auditor/battery", "auditor/preregister")
 """What is seen first is handed out first."""
@@ -83,10 +80,16 @@ def split(language: str, folder: Path, parts: int) -> list[Path]:
     files: list[list[dict[str, Any]]] = [[] for _ in range(parts)]
     words = 0.0
     for number, item in enumerate(left):
-        row: dict[str, Any] = {"id": number, "msgid": singular(item), "where": item.locations[0][0] if item.locations else ""}
+        row: dict[str, Any] = {
+            "id": number,
+            "msgid": singular(item),
+            "where": item.locations[0][0] if item.locations else "",
+        }
         if item.pluralizable:
             row["msgid_plural"] = item.id[1]
-        files[min(int(words / share) if share else 0, parts - 1)].append({**row, "msgstr": ["", ""] if item.pluralizable else ""})
+        files[min(int(words / share) if share else 0, parts - 1)].append(
+            {**row, "msgstr": ["", ""] if item.pluralizable else ""}
+        )
         words += _words(item)
     out = []
     for place, rows in enumerate(files, start=1):
@@ -184,4 +187,4 @@ def _alone(language: str) -> Iterator[None]:
 def _write(path: Path, content: bytes) -> None:
     beside = path.with_name(f"{path.name}.new")
     beside.write_bytes(content)
-    os.replace(beside, path)
+    beside.replace(path)
