@@ -333,18 +333,17 @@ def p_of_interval(found: Interval) -> float:
         found: A difference with its interval.
 
     Returns:
-        0 to 1; 1 where the difference is zero. At or below one minus the level exactly where the interval leaves zero out.
+        Above 0, to 1; 1 where the difference is zero, and where the interval has no width: then it says nothing of what chance
+        does. Else at or below one minus the level exactly where the interval leaves zero out.
 
     Source:
         Altman & Bland (2011), BMJ 343:d2304, with the arm of the interval that points to zero.
     """
     arm = found.value - found.low if found.value > 0.0 else found.high - found.value
-    if found.value == 0.0:
+    if found.value == 0.0 or arm <= 0.0:
         return 1.0
-    if arm <= 0.0:
-        return 0.0
     z = abs(found.value) / arm * float(ndtri((1.0 + checked_level(found.level)) / 2.0))
-    return float(min(1.0, 2.0 * ndtr(-z)))
+    return float(min(1.0, max(2.0 * ndtr(-z), np.finfo(np.float64).tiny)))
 
 
 def _pairs(first: ArrayLike, second: ArrayLike, clusters: ArrayLike | None) -> tuple[FloatArray, FloatArray, IntArray]:

@@ -186,6 +186,9 @@ def test_p_of_interval_agrees_with_the_interval():
     assert p_of_interval(Interval(0.1, 0.0, 0.4, 0.95, "")) == pytest.approx(0.05)
     assert p_of_interval(Interval(-0.1, -0.4, 0.02, 0.95, "")) > 0.05
     assert p_of_interval(Interval(0.0, 0.0, 0.0, 0.95, "")) == 1.0
+    for value in (1.0, -1.0):
+        assert p_of_interval(Interval(value, value, value, 0.95, "")) == 1.0, "no width is no proof"
+        assert 0.0 < p_of_interval(Interval(value, value - 1e-9, value + 1e-9, 0.95, "")) < 1e-300
 
 
 def paired_records(rng, clusters, size, base, gain, alike):
