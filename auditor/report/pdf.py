@@ -26,6 +26,7 @@ MEDIA = {".json": "application/json", ".yaml": "application/yaml"}
 
 _INSIDE = re.compile(r'src="(data:image/(?:svg\+xml|png);base64,[A-Za-z0-9+/=]*)"')
 """A picture within the page; a text cannot look like one, its quotation marks are escaped."""
+_VARIABLE, _USED = re.compile(r"(--[\w-]+):\s*([^;]+);"), re.compile(r"var\((--[\w-]+)\)")
 _BREAK_ANYWHERE = "* { break-inside: auto !important; break-before: auto !important; break-after: auto !important }"
 
 _UA = (
@@ -77,7 +78,7 @@ def render_pdf(html: str, attachments: Mapping[str, bytes], *, created: dt.datet
             )
             for name, content in attachments.items()
         ]
-        page, pictures = _set_aside(html)
+        page, pictures = _set_aside(_valued(html))
         fonts, fetcher = FontConfiguration(), _fetcher(pictures)
         faces = resource("templates/pdf-fonts.css").read_text(encoding="utf-8")
         document = HTML(string=drawable(page), base_url=None, url_fetcher=fetcher, media_type="print")
@@ -98,6 +99,14 @@ def render_pdf(html: str, attachments: Mapping[str, bytes], *, created: dt.datet
                 return written(faces)
             except AssertionError:  # what may not be broken does not fit a page: break anywhere
                 return written(faces + _BREAK_ANYWHERE)
+
+
+def _valued(html: str) -> str:
+    """Return the page with the value in place of every variable of its style: each element would ask for each of them again."""
+    begin, end = html.index("<style>"), html.index("</style>")
+    style = html[begin:end]
+    values = dict(_VARIABLE.findall(style.partition("}")[0]))
+    return html[:begin] + _USED.sub(lambda found: values[found[1]], style) + html[end:]
 
 
 def _set_aside(html: str) -> tuple[str, list[str]]:
