@@ -31,6 +31,10 @@ _PLACE = re.compile(r"\{(\d+)\}")
 _END = re.compile(r"(?<=[.!?])[ ](?=\S)")
 _BREAK = re.compile(r"[.!?] [A-Z\u201c]")
 _LIST = re.compile(r"(, and |, | and )")
+_BRACKETS = re.compile("[()\\[\\]\u201c\u201d]")
+_CLOSING = {")": "(", "]": "[", "\u201d": "\u201c"}
+_JOINTS = {"fr": {"; ": "\u202f; ", ": ": "\u00a0: "}}
+"""How a language writes what stands between the members of a list, or after a label, where it differs."""
 _STRONG = re.compile(r"(; )")
 _CORE = re.compile(r"([\s,;:]*)(.*?)([\s,;]*)", re.DOTALL)
 _NUMBER = r"[\u2212-]?\d[\d.,e+\u2212-]*"
@@ -92,6 +96,7 @@ class Forms:
         for form in forms:
             self._beginning.setdefault(form.literals[0][:1], []).append(form)
         self._known: dict[str, tuple[Part, ...] | None] = {}
+        self._joints = _JOINTS.get(language, {})
         self._and = f" {self.exact.get('and', 'and')} "
 
     def say(self, text: str) -> tuple[Part, ...]:
@@ -170,6 +175,8 @@ class Forms:
     def _filled(self, form: Form, values: Sequence[str], depth: int) -> tuple[Part, ...] | None:
         last = len(values) - 1
         for place, value in enumerate(values):
+            if not _balanced(value):
+                return None
             if _BREAK.search(value) and (place != last or form.literals[-1]):
                 return None
             if form.letters < LOOSE and not form.verbatim and not form.labels and not self._is_value(value, depth):
@@ -210,6 +217,9 @@ class Forms:
         parts: list[Part] = []
         some = False
         for name, piece in match.groupdict().items():
+            if name == "colon":
+                parts.append(Part(self._joints.get(piece, piece)))
+                continue
             found = self._direct(piece, depth + 1) if name.startswith("known") else None
             if name == "known" and found is None:
                 return None
@@ -236,7 +246,7 @@ class Forms:
                     return None
             parts += found
             if end < len(pieces):
-                parts.append(Part(pieces[end].replace(" and ", self._and)))
+                parts.append(Part(self._joints.get(pieces[end], pieces[end]).replace(" and ", self._and)))
             at = end + 1
         return _joined(parts)
 
@@ -279,6 +289,18 @@ def values_of(literals: Sequence[str], text: str) -> list[str] | None:
         at = found + len(literal)
     values.append(text[at:stop])
     return values
+
+
+def _balanced(value: str) -> bool:
+    """Return whether every bracket that a value opens is closed in it: else it was cut at a wrong place."""
+    open_now: list[str] = []
+    for sign in _BRACKETS.findall(value):
+        if sign in _CLOSING:
+            if not open_now or open_now.pop() != _CLOSING[sign]:
+                return False
+        else:
+            open_now.append(sign)
+    return not open_now
 
 
 def _unescaped(text: str) -> str:

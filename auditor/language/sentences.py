@@ -162,6 +162,12 @@ class _Module:
             for choice in _counted(node):
                 self._take(choice.form, node, label=True)
             return
+        if name == "Column":  # the report says what is withheld
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            with self._as_reason(given="restricted" in given):
+                if "restricted" in given and "meaning" in given:
+                    self.read(given["meaning"], scope, label=True)
+            return
         if isinstance(node.func, ast.Attribute):
             self.read(node.func.value, scope)
         for item in node.args:
