@@ -117,9 +117,20 @@ class ObservationWriter:
                 for row, content in enumerate(record_bytes(restricted))
             ]
             public = public.append_column(COMMITMENT, pa.array(commitments, type=pa.binary()))
-            self._replace(self.folder / RESTRICTED / name, restricted)
+            # The manifest lists the digest of this file: without a salt, the texts of a shard of few short ones could be found by trying.
+            salt = salt_of(self._key, f"{self.folder.name}/{number}")
+            self._replace(self.folder / RESTRICTED / name, restricted.replace_schema_metadata({b"salt": salt}))
         public = public.replace_schema_metadata({b"calls": str(calls).encode(), b"tokens": str(tokens).encode()})
         self._replace(self.folder / name, public)
+
+    def keep(self, name: str, text: bytes) -> None:
+        """Write a text that can be withheld beside the restricted shards, with a salt as its last line.
+
+        Raises:
+            StorageError: The disk is full or the folder cannot be written.
+        """
+        salt = salt_of(self._key, f"{self.folder.name}/{name}")
+        write_file(self.folder / RESTRICTED / name, text.rstrip(b"\n") + b"\nsalt: " + salt + b"\n")
 
     def finish(self, observation: Observation, columns: Sequence[Column], shards: int) -> ObservationRecord:
         """Write the record beside the shards: from now on the observation is evidence."""
@@ -165,3 +176,8 @@ class ObservationWriter:
 def record_key(key: bytes, observation: str, shard: int, row: int) -> bytes:
     """Return the key of one record's commitment, derived from the bundle's secret; it gives away no other one."""
     return hmac.new(key, f"{observation}/{shard}/{row}".encode(), hashlib.sha256).digest()
+
+
+def salt_of(key: bytes, place: str) -> bytes:
+    """Return what makes the digest of a restricted file unguessable: derived from the bundle's secret and the place of the file."""
+    return hmac.new(key, f"salt/{place}".encode(), hashlib.sha256).hexdigest().encode()

@@ -100,7 +100,7 @@ def _observe_one(job: Job, writer: ObservationWriter, opened: OpenedSubject, pro
         return Omission(reason="fault", message=error.message, where=error.hint)
     except Exception as error:  # noqa: BLE001  (a plug-in may fail in any way; the failure becomes a row of the report)
         # What a plug-in says of its failure can quote the data it failed on: it lies with what can be withheld.
-        write_file(writer.folder / RESTRICTED / FAULT_TEXT, "".join(traceback.format_exception(error)).encode())
+        writer.keep(FAULT_TEXT, "".join(traceback.format_exception(error)).encode())
         return Omission(
             reason="fault",
             message=f"{type(error).__name__} in the observer; its words, which may quote data, lie in {RESTRICTED}/{FAULT_TEXT}",

@@ -12,6 +12,7 @@ from sample_audit import SAMPLE, auditor
 
 from auditor.core.subject import ModelSpec
 from auditor.subjects.adapters.causal_lm import ADAPTER
+from auditor.subjects.endpoint.exchanges import request_name
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "subjects"))
 from serving import NAME, Failing, Served, serving
@@ -105,8 +106,10 @@ def test_what_was_paid_is_kept_and_gone_on_with(place):
         assert outcomes(third)["language/discoverable-extraction"] == "inconclusive", third.stderr
         assert outcomes(third)["language/probabilistic-extraction"] == "not_run"
         exchanges = place / "bundle" / "exchanges" / "subject"
-        lines = (exchanges / "restricted" / "exchanges.jsonl").read_text().splitlines()
-        recorded = {json.loads(line)["digest"] for line in lines}
+        *lines, salt = (exchanges / "restricted" / "exchanges.jsonl").read_text().splitlines()
+        assert len(json.loads(salt)["salt"]) == 64
+        key = (exchanges / "restricted" / "names.key").read_bytes()
+        recorded = {request_name(key, json.loads(line)["digest"]) for line in lines}
         # Two trial questions; members and controls scored, two members continued.
         assert len(recorded) == len(lines) == 2 + 2 * RECORDS + 2
         logged = [json.loads(line) for line in (exchanges / "log.jsonl").read_text().splitlines()]

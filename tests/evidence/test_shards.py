@@ -153,3 +153,17 @@ def test_a_damaged_shard_is_named(tmp_path):
         list(ObservedTable(tmp_path / "o").shards("id"))
     with pytest.raises(IntegrityError, match="shard-00001"):
         observation_root(tmp_path / "o")
+
+
+def test_the_digest_of_a_restricted_shard_cannot_be_tried(tmp_path):
+    """A shard of one short text: whoever knows everything but the text and the key cannot find it by writing every candidate."""
+    digests = []
+    for key in (b"k" * 32, b"k" * 32, b"q" * 32):
+        folder = tmp_path / f"{len(digests)}" / "o"
+        writer = ObservationWriter(folder, key)
+        writer.write(0, pa.table({"id": ["r0"]}), pa.table({"text": ["7 4 9 4 8 4"]}), calls=1, tokens=1)
+        digests.append(hashlib.sha256((folder / "restricted" / "shard-00000.parquet").read_bytes()).hexdigest())
+    assert digests[0] == digests[1] != digests[2]
+    plain = tmp_path / "plain.parquet"
+    pq.write_table(pa.table({"text": ["7 4 9 4 8 4"]}), plain, compression="zstd")
+    assert hashlib.sha256(plain.read_bytes()).hexdigest() not in digests

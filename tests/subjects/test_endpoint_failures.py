@@ -15,7 +15,8 @@ from auditor.subjects.endpoint import asking as asking_module
 from auditor.subjects.endpoint import transport as transport_module
 from auditor.subjects.endpoint.answers import read_completion, read_echo, read_message
 from auditor.subjects.endpoint.asking import Asking
-from auditor.subjects.endpoint.exchanges import EXCHANGES, LOG
+from auditor.subjects.endpoint.exchanges import EXCHANGES, LOG, request_name
+from auditor.subjects.endpoint.exchanges import KEY as NAMES_KEY
 from auditor.subjects.endpoint.transport import HttpTransport, Reply, check_address, read_key
 
 QUESTION = {"model": NAME, "prompt": "a", "max_tokens": 1, "temperature": 0.0}
@@ -307,7 +308,7 @@ def test_the_key_is_sent_and_stands_nowhere(served, tmp_path):
 
 
 def test_what_is_recorded_says_nothing_of_time_and_stands_in_one_order(served, tmp_path):
-    contents = []
+    contents, salts = [], set()
     for order in ((0, 1, 2), (2, 0, 1)):
         folder = tmp_path / str(order[0])
         asking = asking_of(served)
@@ -316,11 +317,18 @@ def test_what_is_recorded_says_nothing_of_time_and_stands_in_one_order(served, t
             ask(asking, number)
         asking.exchanges.settle()
         assert ask(asking, 1) == "1!"
-        contents.append((folder / "restricted" / EXCHANGES).read_bytes())
+        *lines, salt = (folder / "restricted" / EXCHANGES).read_bytes().splitlines()
+        contents.append(lines)
+        salts.add(salt)
         logged = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
         assert all({"id", "created", "usage"} <= set(row["said"]) and row["seconds"] >= 0 for row in logged)
     assert contents[0] == contents[1]
-    rows = [json.loads(line) for line in contents[0].splitlines()]
+    assert len(salts) == 2  # neither the file's digest nor the log can be tried without the key
+    rows = [json.loads(line) for line in contents[0]]
+    shared = (tmp_path / "0" / LOG).read_text()
+    assert not [row["digest"] for row in rows if row["digest"] in shared]
+    key = (tmp_path / "0" / "restricted" / NAMES_KEY).read_bytes()
+    assert all(request_name(key, row["digest"]) in shared for row in rows)
     assert [row["digest"] for row in rows] == sorted(row["digest"] for row in rows)
     assert all("created" not in row["response"] and "id" not in row["response"] for row in rows)
 

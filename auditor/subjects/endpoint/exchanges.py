@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
+import secrets
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +22,12 @@ EXCHANGES = "exchanges.jsonl"
 """In the folder of what can be withheld: one line for each request that was answered, sorted by digest in the end."""
 LOG = "log.jsonl"
 """One line for each attempt: status, duration, what the server says of time. It differs from run to run."""
+KEY = "names.key"
+"""Beside the exchanges: random bytes that keep what is shared of a request from being guessed.
+
+The log names a request by HMAC-SHA256 under them: a plain digest would let anybody try texts against it. The last line of the settled
+exchanges holds a salt made of them, so that the file's own digest, which the manifest lists, cannot be tried either (decision 4).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +58,10 @@ class Exchanges:
         """Begin with nothing."""
         self._lock = threading.Lock()
         self._pending: dict[str, bytes] = {}
-        self._pending_log: list[bytes] = []
+        self._pending_log: list[dict[str, Any]] = []
         self._places: dict[str, tuple[int, int]] = {}
         self._folder: Path | None = None
+        self._key = b""
         self.calls = 0
         """Attempts made, those of earlier runs included."""
         self.cost = 0.0
@@ -66,13 +76,14 @@ class Exchanges:
         with self._lock:
             try:
                 (folder / RESTRICTED).mkdir(parents=True, exist_ok=True)
+                self._key = _drawn(folder / RESTRICTED / KEY)
                 self._places = _places(folder / RESTRICTED / EXCHANGES)
                 for row in _lines(folder / LOG):
                     self.calls += 1
                     self.cost += float(row.get("cost", 0.0))
                 self._folder = folder
-                for line in self._pending_log:
-                    _append(folder / LOG, line)
+                for row in self._pending_log:
+                    _append(folder / LOG, self._logged(row))
                 for digest, line in self._pending.items():
                     self._put(digest, line)
             except OSError as error:
@@ -120,14 +131,18 @@ class Exchanges:
         Raises:
             StorageError: The disk is full or the folder cannot be written.
         """
-        line = _line({name: getattr(attempt, name) for name in Attempt.__slots__})
+        row = {name: getattr(attempt, name) for name in Attempt.__slots__}
         with self._lock:
             self.calls += 1
             self.cost += attempt.cost
             if self._folder is None:
-                self._pending_log.append(line)
+                self._pending_log.append(row)
             else:
-                _append(self._folder / LOG, line)
+                _append(self._folder / LOG, self._logged(row))
+
+    def _logged(self, row: Mapping[str, Any]) -> bytes:
+        """Return the line of an attempt; the request is named so that only who holds the key can tell which one it was."""
+        return _line({**row, "request": request_name(self._key, row["request"])})
 
     def settle(self) -> None:
         """Sort what was answered by digest, so that equal answers give equal bytes whatever their order."""
@@ -137,13 +152,27 @@ class Exchanges:
             path = self._folder / RESTRICTED / EXCHANGES
             content = path.read_bytes()
             lines = [content[start : start + length] for _, (start, length) in sorted(self._places.items())]
-            write_file(path, b"".join(lines))
+            salt = hmac.new(self._key, b"salt", hashlib.sha256).hexdigest()
+            write_file(path, b"".join([*lines, _line({"salt": salt})]))
             self._places = _places(path)
 
     def _put(self, digest: str, line: bytes) -> None:
         if self._folder is None or digest in self._places:
             return
         self._places[digest] = (_append(self._folder / RESTRICTED / EXCHANGES, line), len(line))
+
+
+def request_name(key: bytes, digest: str) -> str:
+    """Return the name that a request has in the log."""
+    return hmac.new(key, digest.encode(), hashlib.sha256).hexdigest()
+
+
+def _drawn(path: Path) -> bytes:
+    """Return the key in a file, drawing it the first time."""
+    if not path.exists():
+        write_file(path, secrets.token_bytes(32))
+        path.chmod(0o600)
+    return path.read_bytes()
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
