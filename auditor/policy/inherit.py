@@ -119,9 +119,27 @@ def _change(row: dict[str, Any], number: int, entry: Mapping[str, Any], child: D
         raise PolicyError(msg, hint="Add `because:` to the entry: the report shows the change with it.")
     for key, value in entry.items():
         if key in _MERGED and isinstance(value, dict) and isinstance(row.get(key), dict):
+            if key == "tolerance":
+                _check_contexts(row[key], value, number, child)
             row[key] = {**row[key], **value}
         else:
             row[key] = value
+
+
+def _check_contexts(inherited: Mapping[str, Any], own: Mapping[str, Any], number: int, child: Document) -> None:
+    """Refuse a tolerance that would not hold where it matters: those inherited for release contexts come before it.
+
+    Raises:
+        PolicyError: Some are inherited, and nothing is said of them.
+    """
+    held = inherited.get("by_release_context")
+    if "at_most" in own and "by_release_context" not in own and isinstance(held, dict) and held:
+        said = ", ".join(f"{context} {_said(value)}" for context, value in held.items())
+        msg = (
+            f"{child.where(['tests', number, 'tolerance', 'at_most'])}: at_most is changed, and the policy that is extended has "
+            f"numbers of its own for release contexts ({said}), which would go before it"
+        )
+        raise PolicyError(msg, hint="Say `by_release_context` too: those that hold, or `{}` for none.")
 
 
 def _changes(child: Document, parent: Document, merged: Mapping[str, Any]) -> Iterator[Override]:

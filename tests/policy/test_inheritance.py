@@ -65,6 +65,20 @@ def test_parts_of_an_entry_are_changed_key_by_key_and_every_change_is_listed(tmp
     }
 
 
+def test_a_changed_tolerance_says_what_holds_in_each_release_context(tmp_path):
+    """The inherited 0.01 for internal release went before a stricter number, a hundred times as much as it says."""
+    text = (
+        HEAD
+        + "tests:\n  - {test: language/discoverable-extraction, because: stricter, tolerance: {at_most: 0.0001%s}}\n"
+    )
+    with pytest.raises(PolicyError, match=r"own.yaml:7.*internal 0.01.*open-weights 0.0001"):
+        written(tmp_path, text % "")
+    for said, internal in (("{}", 0.0001), ("{internal: 0.001}", 0.001)):
+        own = written(tmp_path, text % f", by_release_context: {said}")
+        found = entries(type("Loaded", (), {"policy": in_context(own.policy, ReleaseContext.INTERNAL)}))
+        assert found["language/discoverable-extraction"].tolerance.at_most == internal
+
+
 def test_changes_add_up_over_generations(tmp_path):
     written(tmp_path, HEAD + "confidence: 0.9\nvalid_months: 6\n", "middle.yaml")
     text = HEAD.replace("id: own", "id: last").replace("extends: baseline", "extends: middle.yaml")
