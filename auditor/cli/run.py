@@ -63,6 +63,14 @@ def run(
             "outcome. Can be given several times.",
         ),
     ] = None,
+    annex_for: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(
+            "--annex-for",
+            help="Certificate (PEM) of a supervisory authority: an annex with all that is withheld is encrypted to it (CMS). "
+            "Can be given several times.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
 ) -> None:
@@ -73,11 +81,13 @@ def run(
     """
     from auditor.errors import UsageError  # noqa: PLC0415
     from auditor.pipeline import Occasion, audit, now, prepare, read_external, read_preregistered  # noqa: PLC0415  (heavy)
+    from auditor.seal.annex import read_recipient  # noqa: PLC0415
     from auditor.seal.keys import load_signer, read_certificate  # noqa: PLC0415
 
     started = now()
     certificate = certificate_for(key, cert)
     signer = load_signer(key, certificate, passphrase_for(key), now=started)
+    recipients = [read_recipient(path, now=started) for path in annex_for or []]
     if timestamp is not None:
         from auditor.preregister.stamping import request_time_stamp  # noqa: PLC0415  (heavy)
 
@@ -100,11 +110,12 @@ def run(
     command += ["--committed-by", str(committed_by)] if committed_by else []
     command += ["--timestamp", timestamp] if timestamp else []
     command += [part for path in external or [] for part in ("--external", str(path))]
+    command += [part for path in annex_for or [] for part in ("--annex-for", str(path))]
     occasion = Occasion(operator=signer.common_name, command=shlex.join(command), started=started)
     from auditor.cli.progress import shown_progress  # noqa: PLC0415  (rich)
 
     with shown_progress(prepared.plan, quiet=quiet) as progress:
-        audited = audit(prepared, folder, signer, occasion, progress, committed, timestamp, taken)
+        audited = audit(prepared, folder, signer, occasion, progress, committed, timestamp, taken, recipients)
     for warning in audited.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     if json:

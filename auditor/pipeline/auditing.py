@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from auditor.pipeline.before import Prepared
     from auditor.pipeline.external import TakenIn
     from auditor.pipeline.preregistering import Preregistered
+    from auditor.seal.annex import Recipient
     from auditor.seal.keys import Signer
 
 
@@ -61,6 +62,7 @@ def audit(
     preregistered: Preregistered | None = None,
     authority: str | None = None,
     external: Sequence[TakenIn] = (),
+    recipients: Sequence[Recipient] = (),
 ) -> Audited:
     """Return the finished audit: the whole way from a plan to a sealed bundle.
 
@@ -76,8 +78,10 @@ def audit(
         preregistered: The plan as it was committed beforehand; None: none was, or the bundle was begun with one.
         authority: Address of the authority that time-stamps the signature of the PDF (RFC 3161); None: no time stamp.
         external: What other tools found; it is shown, and changes nothing.
+        recipients: For each of them an annex with all that is withheld is encrypted.
 
     Raises:
+        LeakError: Something that is to be shared holds restricted text or pictures; all evidence is kept, nothing is sealed.
         UsageError: The folder holds another audit, or one that was begun with other external findings.
         StorageError: The folder cannot take what has to be written; everything written so far is kept.
     """
@@ -96,7 +100,7 @@ def audit(
     assessment = assess_bundle(bundle)
     bundle.write_record(layout.ASSESSMENT, assessment)
     _name_authority(bundle, occasion, authority)
-    seal_bundle(bundle, signer, authority)
+    seal_bundle(bundle, signer, authority, recipients)
     warnings = note_attempt(prepared, bundle, "finished", now(), assessment.exit_code)
     return Audited(out, findings, assessment, warnings)
 

@@ -17,18 +17,26 @@ from auditor.pipeline.before import now
 from auditor.pipeline.guarding import guard_before_sealing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from auditor.seal.annex import Recipient
     from auditor.seal.keys import Signer
 
 
-def html_of(bundle: Bundle) -> tuple[bytes, dict[str, bytes]]:
-    """Return the report as HTML, and its figures by file name."""
+def html_of(bundle: Bundle, language: str | None = None) -> tuple[bytes, dict[str, bytes]]:
+    """Return the report as HTML, and its figures by file name.
+
+    Args:
+        bundle: The bundle.
+        language: Of the reader; None: the one that the policy names.
+    """
     from auditor.report.html import render_html  # noqa: PLC0415  (heavy)
     from auditor.seal.keys import describe_signer, read_certificate  # noqa: PLC0415
 
     html, figures = render_html(
-        report_input(bundle, signer=describe_signer(read_certificate(bundle.root / layout.SIGNER)))
+        report_input(bundle, signer=describe_signer(read_certificate(bundle.root / layout.SIGNER))),
+        language,
     )
     return html.encode(), figures
 
@@ -51,7 +59,9 @@ def _created(bundle: Bundle) -> dt.datetime:
     return dt.datetime.fromisoformat(bundle.read_plain(layout.ENVIRONMENT)["created"])
 
 
-def seal_bundle(bundle: Bundle, signer: Signer, authority: str | None = None) -> None:
+def seal_bundle(
+    bundle: Bundle, signer: Signer, authority: str | None = None, recipients: Sequence[Recipient] = ()
+) -> None:
     """Render the report, hold all that is to be shared against what is restricted, sign the PDF, list every file and seal the list.
 
     Args:
@@ -59,18 +69,22 @@ def seal_bundle(bundle: Bundle, signer: Signer, authority: str | None = None) ->
         signer: Key and certificate.
         authority: Address of a time-stamping authority (RFC 3161); it is sent a digest of the PDF's signature. None: no time
             stamp, the time of signing is a claim.
+        recipients: For each of them an annex is encrypted, and named in the report.
 
     Raises:
+        UsageError: There is nothing to put into an annex, or too much.
         StorageError: The authority gives no time stamp; everything before the signature is kept.
         IntegrityError: What it gives is not a time stamp over the signature.
         LeakError: The report, or a file of the bundle, holds restricted text or pictures: no report is written, all evidence is kept.
     """
     from auditor.preregister.stamping import request_time_stamp  # noqa: PLC0415  (heavy)
-    from auditor.seal.dsse import sign  # noqa: PLC0415  (heavy)
+    from auditor.seal.annex import write_annexes  # noqa: PLC0415  (heavy)
+    from auditor.seal.dsse import sign  # noqa: PLC0415
     from auditor.seal.pades import sign_pdf  # noqa: PLC0415
     from auditor.seal.statement import PAYLOAD_TYPE, build_statement, predicate_of  # noqa: PLC0415
 
     bundle.write(layout.SIGNER, signer.certificate_pem)
+    write_annexes(bundle, recipients)
     html, figures = html_of(bundle)
     pdf = _pdf_of(bundle, html)
     made = {layout.HTML: html, layout.PDF: pdf} | {
@@ -104,15 +118,20 @@ def seal_bundle(bundle: Bundle, signer: Signer, authority: str | None = None) ->
     )
 
 
-def render_again(path: Path, out: Path) -> tuple[Path, ...]:
+def render_again(path: Path, out: Path, language: str | None = None) -> tuple[Path, ...]:
     """Write a report made again from a bundle's evidence alone, and return its files; the bundle is not touched.
+
+    Args:
+        path: The bundle.
+        out: Folder of the report.
+        language: `en`, `de` or `fr`; None: the one that the policy names.
 
     Raises:
         IntegrityError: The bundle is damaged.
         StorageError: The folder cannot be written.
     """
     bundle = Bundle(path)
-    html, _ = html_of(bundle)
+    html, _ = html_of(bundle, language)
     target = Bundle(out)
     target.prepare()
     target.write(layout.HTML, html)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from auditor.redact.pieces import Part
 
-NAMES = frozenset({"id", "cluster", "source", "format", "canary", "nearest", "kind", "side"})
+NAMES = frozenset({"id", "cluster", "source", "format", "canary", "match", "nearest", "kind", "side"})
 """Columns of public shards that name records; so does every one that ends in `_id` or `_cluster`."""
 LONGEST_NAME = 128
 """Characters of the longest value that is taken for a name."""
