@@ -21,6 +21,7 @@ class Format(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     JUNIT = "junit"
+    SIGSTORE = "sigstore"
 
 
 class SpecVersion(StrEnum):
@@ -57,7 +58,7 @@ def export(
         typer.Option("--trust", help="Certificate (PEM) of the signer, from the signer."),
     ] = None,
 ) -> None:
-    """Write a bundle as OSCAL assessment results, CycloneDX, in-toto, CSV, Parquet or JUnit.
+    """Write a bundle as OSCAL assessment results, CycloneDX, in-toto, CSV, Parquet or JUnit, or its seal as a Sigstore bundle.
 
     The bundle has to hold (exit 4 if not) and is not touched. The same bundle always gives the same bytes. Nothing that a model gave
     back goes into any form, not even masked; docs/exchange.md says how each outcome is written. Exits with 0 whatever was found.

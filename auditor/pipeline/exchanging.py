@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from auditor.core.assessment import Assessment, Statement
 from auditor.core.finding import Finding
@@ -40,7 +40,7 @@ _POINTED_TO = (
 
 def export_bundle(
     path: Path,
-    form: Form,
+    form: Form | Literal["sigstore"],
     *,
     trust: Path | None = None,
     predicate: Predicate = "test-result",
@@ -62,7 +62,19 @@ def export_bundle(
     """
     from auditor.exchange.forms import exported  # noqa: PLC0415  (heavy)
 
+    if form == "sigstore":
+        return _as_sigstore(path, trust)
     return exported(source_of(path, trust), form, predicate, spec_version=spec_version)
+
+
+def _as_sigstore(path: Path, trust: Path | None) -> bytes:
+    """Return the seal of a bundle, which was found to hold, as a Sigstore bundle."""
+    from auditor.seal.keys import parse_certificate, read_certificate  # noqa: PLC0415  (heavy)
+    from auditor.seal.sigstore_bundle import sigstore_bundle  # noqa: PLC0415
+
+    source_of(path, trust)
+    signer = read_certificate(trust) if trust else parse_certificate(read_regular(path / layout.SIGNER), layout.SIGNER)
+    return sigstore_bundle(read_regular(path / layout.SEAL), signer)
 
 
 def source_of(path: Path, trust: Path | None = None) -> Source:

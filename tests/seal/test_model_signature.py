@@ -31,7 +31,7 @@ AUDITED = {item.path: item.sha256 for item in files_of(MADE / "model")}
 
 @pytest.fixture(scope="module")
 def key() -> ec.EllipticCurvePublicKey:
-    return read_model_key(MADE / "key.pub.pem")
+    return read_model_key(MADE / "key.pub")
 
 
 @pytest.mark.parametrize("kind", ["key", "certificate"])
@@ -145,11 +145,11 @@ def test_the_command_holds_the_audited_model_against_the_signature(sealed):
     subject["model"]["files"] = files
     (sealed.bundle / layout.SUBJECT).write_bytes(canonical_bytes(subject))
     asked = ["verify", sealed.bundle, "--trust", sealed.keys.certificate, "--model-signature", MADE / "key.sig"]
-    shown = auditor(*asked, "--model-key", MADE / "key.pub.pem")
+    shown = auditor(*asked, "--model-key", MADE / "key.pub")
     assert "(11) holds  model signature: all 6 audited files" in shown.stdout
     subject["model"]["files"] = [files[0] | {"sha256": "00" * 32}, *files[1:]]
     (sealed.bundle / layout.SUBJECT).write_bytes(canonical_bytes(subject))
-    shown = auditor(*asked, "--model-key", MADE / "key.pub.pem")
+    shown = auditor(*asked, "--model-key", MADE / "key.pub")
     assert shown.returncode == EXIT_INTEGRITY
     assert "(11) FAILS  model signature: the audited model is not the signed one" in shown.stdout
     shown = auditor(*asked)
