@@ -10,7 +10,8 @@ from pydantic import PositiveInt
 from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
 from auditor.core.record import Record, canonical_bytes
-from auditor.observers.identifiers import TYPES, identifiers
+from auditor.observers.identifier_register import is_public
+from auditor.observers.identifiers import TYPES, Found, identifiers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ class PersonalDataObserver:
     """Counts the identifiers of each record by type; the values stay with the restricted evidence."""
 
     name = "personal-data"
-    version = 1
+    version = 2
     shard_items = 2000
     parameters = Parameters
 
@@ -86,7 +87,7 @@ class PersonalDataObserver:
         asked = Parameters.from_plain(need.parameters)
         side = opened.contents("members" if need.dataset == "members" else "controls")
         records = list(side.sample(asked.records, part.seed, part.start, part.stop))
-        found = [identifiers(record.text) for record in records]
+        found = [_of_persons(record.text) for record in records]
         counts = {kind: [sum(one.type == kind for one in row) for row in found] for kind in TYPES}
         public = pa.table(
             {
@@ -99,6 +100,11 @@ class PersonalDataObserver:
         )
         written = [canonical_bytes([[one.type, one.value] for one in row]).decode() for row in found]
         return Shard(public, pa.table({"found": pa.array(written, type=pa.string())}), calls=0, tokens=0)
+
+
+def _of_persons(text: str) -> list[Found]:
+    """Return the identifiers of a text that can be a person's: not an office's, and not one that manuals print."""
+    return [one for one in identifiers(text) if not is_public(one.type, one.value)]
 
 
 OBSERVER = PersonalDataObserver()

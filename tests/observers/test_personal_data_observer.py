@@ -13,9 +13,9 @@ from tests.observers.opened import check_columns, opened, rows
 
 TEXTS = (
     "nothing to see",
-    "ann@acme.de and ann@acme.de and DE89370400440532013000",
-    "call +49 30 901820 from 8.8.8.8",
-    "DNI 54362315K, card 378282246310005",
+    "ann@acme.de and ann@acme.de and DE02120300000000202051",
+    "call +49 30 901820 from 93.184.216.34",
+    "DNI 54362315K, card 4532015112830366",
 )
 RECORDS = [DataRecord(id=f"r{n}", text=text, cluster=f"c{n % 2}", source="s") for n, text in enumerate(TEXTS)]
 
@@ -33,11 +33,20 @@ def test_it_counts_by_type_and_keeps_the_values_apart():
     counts = [[row[kind] for kind in TYPES] for row in found]
     assert counts == [[0] * 6, [2, 0, 1, 0, 0, 0], [0, 1, 0, 0, 1, 0], [0, 0, 0, 1, 0, 1]]
     assert [row["characters"] for row in found] == [len(text) for text in TEXTS]
-    assert json.loads(found[2]["found"]) == [["phone", "+49 30 901820"], ["ip_address", "8.8.8.8"]]
+    assert json.loads(found[2]["found"]) == [["phone", "+49 30 901820"], ["ip_address", "93.184.216.34"]]
     public = [column.name for column in OBSERVER.columns(OBSERVER.parameters()) if not column.restricted]
     values = [value for row in found for _, value in json.loads(row["found"])]
     assert len(values) == 7
     assert not any(value in str(row[name]) for value in values for row in found for name in public)
+
+
+def test_offices_and_what_manuals_print_are_nobodys():
+    """As in `language/personal-data`: one address of a help desk does not make data personal."""
+    text = "support@acme.de, no-reply@acme.de, 8.8.8.8, DE89 3704 0044 0532 0130 00, 4111 1111 1111 1111, 12345678Z"
+    record = DataRecord(id="r", text=text, cluster="c", source="")
+    found = rows(OBSERVER, need(), opened(ControlModel(()), [record], [record]), size=1)
+    assert [found[0][kind] for kind in TYPES] == [0] * 6
+    assert json.loads(found[0]["found"]) == []
 
 
 def test_it_writes_what_it_declares():

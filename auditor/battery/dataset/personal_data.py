@@ -77,7 +77,7 @@ class PersonalData:
     """The share of members with a structured identifier, beside that of controls."""
 
     name = "dataset/personal-data"
-    version = 1
+    version = 2
     title = "Personal data in the training data"
     question = "How many records of the training data hold a structured identifier of a person?"
     access: Access = "data"
