@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.observers.teaching import STUMPS, bag_of_words, halves, stumps, taught
 
 if TYPE_CHECKING:
@@ -46,21 +47,13 @@ class Parameters(Record):
     """Longer texts are cut after so many characters."""
 
 
-class BlindBaselineObserver:
+class BlindBaselineObserver(EqualNeeds):
     """Scores one half of the records by classifiers that saw only the texts and labels of the other half."""
 
     name = "blind-baseline"
     version = 2
     shard_items = 1 << 30  # one shard: the classifiers are taught once
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:  # noqa: ARG002  (the protocol's argument)
         """Return the columns it writes."""

@@ -13,6 +13,7 @@ from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.evidence.table import Ragged
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.observers.image_sets import sampled, whole_set
 from auditor.observers.pictures import Pictures, beside
 from auditor.statistics.denoising import noised
@@ -53,21 +54,13 @@ class Parameters(Record):
     """Pictures of the nearest completions beside the truth: none, pixelated beyond recognition, or as they are."""
 
 
-class CompletionsObserver:
+class CompletionsObserver(EqualNeeds):
     """Completes images and measures the distance to the truth on the masked pixels."""
 
     name = "completions"
     version = 1
     shard_items = 16
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:
         """Return the columns it writes."""

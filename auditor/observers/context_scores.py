@@ -13,6 +13,7 @@ from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
 from auditor.errors import UnsupportedError
 from auditor.evidence.table import Ragged
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.subjects.capability import ScoreRequest
 
 if TYPE_CHECKING:
@@ -39,21 +40,13 @@ class Parameters(Record):
     """Controls in the context, drawn at random; they and the records of their persons or documents are not scored."""
 
 
-class ContextScoresObserver:
+class ContextScoresObserver(EqualNeeds):
     """Scores every record of both sides after the same controls."""
 
     name = "context-scores"
     version = 1
     shard_items = 256
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:  # noqa: ARG002  (the protocol's argument)
         """Return the columns it writes."""

@@ -14,11 +14,10 @@ from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
 from auditor.observers.corpora import Corpus, Found, Side, compared_documents, corpus
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.subjects.corpus_index import covered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -36,21 +35,13 @@ class Parameters(Record):
     """Fewest tokens of a match that covers."""
 
 
-class CorpusMatchesObserver:
+class CorpusMatchesObserver(EqualNeeds):
     """Lists the compared records of both sides, in the order of their index, and matches some against the other side."""
 
     name = "corpus-matches"
     version = 1
     shard_items = 512
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:
         """Return the columns it writes."""

@@ -27,6 +27,7 @@ from auditor.observers.corpora import (
     match_columns,
     match_rows,
 )
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.observers.near_copies import numbered
 from auditor.subjects.capability import SampleRequest
 
@@ -68,21 +69,13 @@ class Parameters(Record):
     """Fewest tokens of a match that is listed."""
 
 
-class DivergencesObserver:
+class DivergencesObserver(EqualNeeds):
     """Repeats a token, lets the model go on, and matches what follows the repetition."""
 
     name = "divergences"
     version = 1
     shard_items = 64
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:
         """Return the columns it writes."""

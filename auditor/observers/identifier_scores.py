@@ -18,6 +18,7 @@ from auditor.core.evidence import Column, Need
 from auditor.core.record import Record, canonical_bytes
 from auditor.core.seeds import generator
 from auditor.observers.corpora import compared_documents
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.observers.identifier_forms import candidates
 from auditor.observers.identifier_register import is_given, normal, register
 from auditor.observers.recognizers import KINDS
@@ -118,21 +119,13 @@ TYPES = {
 }
 
 
-class IdentifierScoresObserver:
+class IdentifierScoresObserver(EqualNeeds):
     """Lists the identifiers of every compared record, and asks the model for those of some persons."""
 
     name = "identifier-scores"
     version = 1
     shard_items = 512
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:  # noqa: ARG002  (the protocol's argument)
         """Return the columns it writes."""

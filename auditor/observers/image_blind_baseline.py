@@ -15,6 +15,7 @@ from pydantic import PositiveInt
 from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.observers.image_sets import sampled
 from auditor.observers.teaching import STUMPS, bag_of_words, halves, stumps, taught
 from auditor.subjects.images import FORMATS, Encoding, decode, encoding_of, fitted
@@ -43,21 +44,13 @@ class Parameters(Record):
     """Also tell them apart by the words of their captions; false, for images without: every score of `captions` is 0."""
 
 
-class ImageBlindBaselineObserver:
+class ImageBlindBaselineObserver(EqualNeeds):
     """Scores one half of the records by classifiers that saw only the images and labels of the other half."""
 
     name = "image-blind-baseline"
     version = 1
     shard_items = 1 << 30  # one shard: the classifiers are taught once
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:  # noqa: ARG002  (the protocol's argument)
         """Return the columns it writes."""

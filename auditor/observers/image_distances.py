@@ -15,14 +15,13 @@ from pydantic import Field, PositiveInt
 from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.observers.image_sets import ImageSet, image_set, sampled, whole_set
 from auditor.statistics.perceptual_hash import hamming, perceptual_hashes
 from auditor.statistics.similarity import Neighbours
 from auditor.subjects.images import decode, fitted, pixel_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 NEIGHBOURS = 50
@@ -42,21 +41,13 @@ class Parameters(Record):
     """Largest distance of a near copy: root of the mean squared difference of pixels in [0, 1]."""
 
 
-class ImageDistancesObserver:
+class ImageDistancesObserver(EqualNeeds):
     """Finds the nearest member and control of every record, and counts its copies."""
 
     name = "image-distances"
     version = 1
     shard_items = 4096
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:
         """Return the columns it writes."""

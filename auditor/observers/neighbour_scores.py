@@ -14,6 +14,7 @@ from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.errors import UnsupportedError
 from auditor.evidence.table import Ragged
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.subjects.capability import OpenModel, ProposingModel
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Parameters(Record):
     """Neighbours of each record."""
 
 
-class NeighbourScoresObserver:
+class NeighbourScoresObserver(EqualNeeds):
     """Scores every record of both sides and its neighbours, which the model itself proposes.
 
     A neighbour has one token replaced, at a place drawn at random, by the likeliest other token there. No second model is
@@ -47,14 +48,6 @@ class NeighbourScoresObserver:
     version = 1
     shard_items = 64
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:  # noqa: ARG002  (the protocol's argument)
         """Return the columns it writes."""

@@ -32,6 +32,7 @@ from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.errors import UnsupportedError
 from auditor.evidence.table import Ragged
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.observers.excerpt import masked
 from auditor.observers.image_sets import sampled
 from auditor.statistics.denoising import ddim_step, spaced
@@ -64,21 +65,13 @@ class Parameters(Record):
     """Cross-attention layer of score E, from 0; the last one where there are fewer."""
 
 
-class PromptScoresObserver:
+class PromptScoresObserver(EqualNeeds):
     """Follows each caption from shared noise and writes how strongly the network reacts to it."""
 
     name = "prompt-scores"
     version = 1
     shard_items = 16
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:
         """Return the columns it writes."""

@@ -14,6 +14,7 @@ from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.errors import UnsupportedError
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.statistics.shortest_prompt import STRIDE, Budget, ShortestPrompt, shortest_prompt
 from auditor.subjects.capability import OpenModel, PromptSearchModel
 
@@ -86,21 +87,13 @@ class _Target(NamedTuple):
     target: NDArray[np.int32]
 
 
-class PromptSearchObserver:
+class PromptSearchObserver(EqualNeeds):
     """Searches, for each record, a prompt shorter than a piece of it that makes the model say that piece."""
 
     name = "prompt-search"
     version = 1
     shard_items = 1
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:  # noqa: ARG002  (the protocol's argument)
         """Return the columns it writes."""

@@ -19,14 +19,13 @@ from auditor.core.record import Record
 from auditor.core.seeds import generator
 from auditor.errors import UnsupportedError
 from auditor.evidence.table import Ragged
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.observers.image_sets import image_set, sampled, whole_set
 from auditor.observers.pictures import Pictures, beside
 from auditor.statistics.similarity import tiled_distance
 from auditor.subjects.images import decode, png
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from auditor.observers.image_sets import ImageSet
@@ -67,21 +66,13 @@ class Chosen:
     """How many records of the sample with this caption come before: it decides the seeds."""
 
 
-class PromptedGenerationsObserver:
+class PromptedGenerationsObserver(EqualNeeds):
     """Makes images from captions and measures their distances."""
 
     name = "prompted-generations"
     version = 1
     shard_items = 16
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:  # noqa: ARG002  (the protocol's argument)
         """Return the columns it writes."""

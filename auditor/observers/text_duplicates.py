@@ -18,6 +18,7 @@ from pydantic import Field, PositiveInt
 from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
+from auditor.observers.equal_needs import EqualNeeds
 from auditor.statistics.minhash import shingles, similar_groups
 
 if TYPE_CHECKING:
@@ -39,21 +40,13 @@ class Parameters(Record):
     """Least share of runs that near duplicates have in common, of all that either has."""
 
 
-class TextDuplicatesObserver:
+class TextDuplicatesObserver(EqualNeeds):
     """Groups the records of one side by what they have in common."""
 
     name = "text-duplicates"
     version = 1
     shard_items = 1 << 30  # one shard: every record is held against every other
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs: in a larger sample a record has more duplicates, so none meets another."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:
         """Return the columns it writes."""

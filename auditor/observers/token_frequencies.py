@@ -16,6 +16,7 @@ from auditor.contract.protocol import Facts, OpenedSubject, Part, Shard
 from auditor.core.evidence import Column, Need
 from auditor.core.record import Record
 from auditor.evidence.table import Ragged
+from auditor.observers.equal_needs import EqualNeeds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,21 +33,13 @@ class Parameters(Record):
     """Longer texts are cut after this many tokens."""
 
 
-class TokenFrequenciesObserver:
+class TokenFrequenciesObserver(EqualNeeds):
     """Counts tokens over members and controls, and says of every token of every record how frequent it is."""
 
     name = "token-frequencies"
     version = 1
     shard_items = 1 << 30  # one shard: all records are counted together
     parameters = Parameters
-
-    def join(self, needs: Sequence[Need]) -> Sequence[Need]:
-        """Return the different needs: a larger sample has other counts."""
-        return list({need.identity(): need for need in needs}.values())
-
-    def covers(self, joined: Need, need: Need) -> bool:
-        """Return whether they are the same."""
-        return joined == need
 
     def columns(self, parameters: Parameters) -> tuple[Column, ...]:  # noqa: ARG002  (the protocol's argument)
         """Return the columns it writes."""
