@@ -6,6 +6,7 @@ import datetime as dt
 import gc
 import hashlib
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,11 +108,18 @@ def printed(bundle: Path) -> bytes:
     return pdf
 
 
-def seal(bundle: Path, signer: Signer) -> None:
+def seal(bundle: Path, signer: Signer, time_stamp: Callable[[bytes], bytes] | None = None) -> None:
     """The order of sealing: sign the PDF, list every file, seal the list."""
     (bundle / layout.SIGNER).write_bytes(signer.certificate_pem)
     (bundle / layout.PDF).write_bytes(
-        sign_pdf(printed(bundle), signer, signing_time=NOW, reason="Memorization audit report", name="Test Auditor")
+        sign_pdf(
+            printed(bundle),
+            signer,
+            signing_time=NOW,
+            reason="Memorization audit report",
+            name="Test Auditor",
+            time_stamp=time_stamp,
+        )
     )
     write_manifest(bundle)
     predicate = {

@@ -6,16 +6,22 @@ import io
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from asn1crypto import cms
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from small_audit import NOW, new_signer, seal
 from test_keys import written
 from wrapping import wrapped
 
 from auditor.evidence import bundle as layout
 from auditor.seal.keys import load_signer
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "preregister"))
+from authority import make_authority
 
 PAGE = Path(__file__).parents[2] / "docs" / "verify.md"
 TOOLS = ("openssl", "sha256sum", "pdfsig", "pdfdetach")
@@ -76,6 +82,51 @@ def test_the_page_verifies_a_bundle_sealed_with_rsa(folder, tmp_path):
         folder, commands().replace("openssl dgst -sha256 -verify", f"openssl dgst -sha256 {option} -verify")
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return make_authority()
+
+
+@pytest.fixture
+def stamped(folder, authority, origin):
+    """The bundle with a time stamp, and the certificate of who issued the authority's."""
+    seal(folder / "bundle", origin.signer, lambda content: authority.stamp(content, NOW))
+    (folder / "timestamp.crt.pem").write_bytes(authority.root.public_bytes(Encoding.PEM))
+    return folder
+
+
+def test_the_page_verifies_a_time_stamp(stamped, authority):
+    done = stranger(stamped)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Verification: OK" in done.stdout
+    assert "Time stamp: May  4 12:00:00 2026 GMT" in done.stdout
+    (stamped / "timestamp.crt.pem").write_bytes(authority.certificate.public_bytes(Encoding.PEM))
+    shutil.rmtree(stamped / "attached")
+    assert stranger(stamped).returncode == 0
+
+
+def test_the_page_verifies_a_time_stamp_over_an_rsa_signature(folder, authority, tmp_path):
+    keys, signer = new_signer(tmp_path / "rsa", kind="rsa")
+    seal(folder / "bundle", signer, lambda content: authority.stamp(content, NOW))
+    shutil.copy(keys.certificate, folder / "trusted.crt.pem")
+    (folder / "timestamp.crt.pem").write_bytes(authority.root.public_bytes(Encoding.PEM))
+    done = pdf_steps(folder, (folder / "bundle" / layout.PDF).read_bytes())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Verification: OK" in done.stdout
+
+
+def test_the_page_finds_a_time_stamp_of_another_authority_and_one_that_was_taken_away(stamped):
+    (stamped / "timestamp.crt.pem").write_bytes(make_authority("Other").root.public_bytes(Encoding.PEM))
+    assert stranger(stamped).returncode != 0
+    pdf = (stamped / "bundle" / layout.PDF).read_bytes()
+    start = pdf.index(b"/Contents <") + 11
+    end = pdf.index(b">", start)
+    outer = cms.ContentInfo.load(bytes.fromhex(pdf[start:end].decode()))
+    del outer["content"]["signer_infos"][0]["unsigned_attrs"]
+    bare = pdf[:start] + outer.dump(force=True).hex().upper().encode().ljust(end - start, b"0") + pdf[end:]
+    assert pdf_steps(stamped, bare).returncode != 0
 
 
 def flip(path: Path) -> None:
