@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from auditor.language.numbers import numbers_in, rewritten
+from auditor.language.numbers import numbers_in, rewritten, unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -101,7 +101,7 @@ class Forms:
 
     def say(self, text: str) -> tuple[Part, ...]:
         """Return a text in the language, stretch by stretch; what has no translation stays English and is marked."""
-        return self._whole(text, 0)
+        return tuple(part if part.english else Part(unbroken(part.text)) for part in self._whole(text, 0))
 
     def _whole(self, text: str, depth: int) -> tuple[Part, ...]:
         core = _CORE.fullmatch(text)
@@ -217,8 +217,8 @@ class Forms:
         parts: list[Part] = []
         some = False
         for name, piece in match.groupdict().items():
-            if name == "colon":
-                parts.append(Part(self._joints.get(piece, piece)))
+            if name in {"colon", "number"}:
+                parts.append(Part(self._joints.get(piece, rewritten(piece, self.language).replace(", ", "; "))))
                 continue
             found = self._direct(piece, depth + 1) if name.startswith("known") else None
             if name == "known" and found is None:

@@ -15,7 +15,7 @@ _PLAIN = {
     "de": re.compile(r"(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d+)?"),
     "fr": re.compile(r"(?:\d{1,3}(?:[\u202f\u00a0]\d{3})+|\d+)(?:,\d+)?"),
 }
-_STANDING = re.compile(r"(?<![\w./:§-])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?(?![\w/:-]|\.\d|,\d)")
+_STANDING = re.compile(r"(?<![\w./:,§-])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?(?![\w/:-]|\.\d|,\d)")
 """A number that stands alone: no part of a name, a path, a version, a date or a paragraph."""
 _INTERVAL = re.compile(r"\[(?P<low>[\u2212-]?[\d.,e+\u2013-]+), (?P<high>[^\[\],;]*(?:\d,\d[^\[\],;]*)*)\]")
 _PERCENT = re.compile(r"(?<=\d) ?(?=%)")
@@ -48,7 +48,12 @@ def rewritten(text: str, language: str) -> str:
     if language == "en":
         return text
     text = _INTERVAL.sub(lambda match: f"[{match['low']}; {match['high']}]", text)
-    return _PERCENT.sub("\u00a0", _STANDING.sub(lambda match: _number(match.group(), language), text))
+    return unbroken(_STANDING.sub(lambda match: _number(match.group(), language), text))
+
+
+def unbroken(text: str) -> str:
+    """Return a text in which no line can end between a number and its sign of per cent."""
+    return _PERCENT.sub("\u00a0", text)
 
 
 def _number(token: str, language: str) -> str:
