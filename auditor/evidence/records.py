@@ -128,14 +128,13 @@ def _joined(table: pa.Table, prefix: bytes) -> Iterator[pa.LargeBinaryArray]:
             else:
                 parts.append(_scalar(head + struct.pack("<I", width)))
             parts.append(_binary(ends, values))
-        yield pc.binary_join_element_wise(*parts, _NOTHING)
+        yield pc.binary_join_element_wise(*parts, _scalar(b""))
 
 
 def _scalar(content: bytes) -> pa.Scalar:
     return pa.scalar(content, type=pa.large_binary())
 
 
-_NOTHING = _scalar(b"")
 _WORDS = {pa.string(): np.int32, pa.binary(): np.int32, pa.large_string(): np.int64, pa.large_binary(): np.int64}
 """Types whose values are bytes already, and of what kind their offsets are."""
 
