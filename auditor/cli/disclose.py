@@ -20,11 +20,12 @@ def disclose(
     learns nothing of any other record.
     """
     from auditor.errors import UsageError  # noqa: PLC0415
-    from auditor.evidence.shards import write_file  # noqa: PLC0415  (heavy)
-    from auditor.seal.disclosure import disclose as disclosed  # noqa: PLC0415
+    from auditor.evidence.bundle import Bundle  # noqa: PLC0415  (heavy)
+    from auditor.evidence.shards import write_file  # noqa: PLC0415
+    from auditor.pipeline.guarding import guarded_disclosure  # noqa: PLC0415
 
     if out.exists():
         msg = f"{out}: there is a file already"
         raise UsageError(msg, hint="Choose another name with --out.")
-    write_file(out, disclosed(bundle, observation, row))
+    write_file(out, guarded_disclosure(Bundle(bundle), observation, row))
     typer.echo(f"Disclosed: {out} (it holds the record's text: give it only to whom you mean to)")

@@ -14,6 +14,7 @@ from auditor.evidence import bundle as layout
 from auditor.evidence.bundle import Bundle
 from auditor.evidence.manifest import read_regular
 from auditor.exchange.source import Source, shareable
+from auditor.pipeline.guarding import guard_made
 from auditor.policy.load import load_policy
 
 if TYPE_CHECKING:
@@ -58,13 +59,17 @@ def export_bundle(
     Raises:
         IntegrityError: The bundle is damaged, or was not sealed by whom the user trusts.
         KeyMaterialError: The certificate cannot be read.
+        LeakError: The form would hold restricted text; looked for where the restricted part is at hand.
         UsageError: There is no bundle.
     """
     from auditor.exchange.forms import exported  # noqa: PLC0415  (heavy)
 
     if form == "sigstore":
-        return _as_sigstore(path, trust)
-    return exported(source_of(path, trust), form, predicate, spec_version=spec_version)
+        content = _as_sigstore(path, trust)
+    else:
+        content = exported(source_of(path, trust), form, predicate, spec_version=spec_version)
+    guard_made(Bundle(path), {f"{form} export": content})
+    return content
 
 
 def _as_sigstore(path: Path, trust: Path | None) -> bytes:
@@ -126,12 +131,16 @@ def attach_bundle(path: Path, card: Path, *, trust: Path | None = None, url: str
         DataError: The card cannot be read, or nothing can be put into it without changing the rest.
         IntegrityError: The bundle is damaged, or was not sealed by whom the user trusts.
         KeyMaterialError: The certificate cannot be read.
+        LeakError: What is put into it would hold restricted text; looked for where the restricted part is at hand.
         UsageError: There is no bundle.
     """
     from auditor.exchange.model_card import attached  # noqa: PLC0415  (heavy)
 
     before = _text(card)
-    return before, attached(before, source_of(path, trust), where=str(card), url=url)
+    after = attached(before, source_of(path, trust), where=str(card), url=url)
+    # What the card says already is its author's; what is put into it is ours.
+    guard_made(Bundle(path), {card.name: after.encode()}, known=[before])
+    return before, after
 
 
 def _text(path: Path) -> str:

@@ -56,6 +56,29 @@ def guard_made(bundle: Bundle, made: Mapping[str, bytes], known: Iterable[str] =
     return True
 
 
+def guarded_disclosure(bundle: Bundle, observation: str, row: int) -> bytes:
+    """Return the disclosure of one record, after it was found to show nothing of any other one.
+
+    Args:
+        bundle: The whole bundle, with its restricted part.
+        observation: Id of the observation, or the beginning of it.
+        row: Number of the record in it, from 0.
+
+    Raises:
+        UsageError: There is no such observation or record, or more than one observation begins so.
+        IntegrityError: The restricted part was withheld or is damaged.
+        LeakError: The disclosure would show another record.
+    """
+    from auditor.seal.disclosure import check_disclosure, disclose  # noqa: PLC0415  (heavy)
+
+    content = disclose(bundle.root, observation, row)
+    shown = check_disclosure(bundle.root, content).restricted.values()
+    texts = [value for value in shown if isinstance(value, str)]
+    numbers = ["".join(map(str, value)) for value in shown if isinstance(value, list)]
+    guard_made(bundle, {"disclosure": content}, known=[*texts, *numbers])
+    return content
+
+
 def look_at(bundle: Bundle, files: Sequence[Path]) -> Look:
     """Return what the guard finds in files, or in the bundle's own shareable files where none are given.
 
