@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from auditor.statistics.rates import cluster_permutation_greater, fisher_greater
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Flagged = tuple[NDArray[np.bool_], NDArray[np.object_]]
+    """What is flagged on one side, and the person or document of each."""
 
 
 def one_sided(level: float) -> float:
@@ -83,6 +86,32 @@ def excess_rate_p(
     if (t1 == 1).all() and (t0 == 1).all():
         return fisher_greater(int(s1.sum()), len(t1), int(s0.sum()), len(t0))
     return cluster_permutation_greater(s1, t1, s0, t0, rng)
+
+
+class Compared(NamedTuple):
+    """The share of flagged members beside that of flagged controls, where there are any."""
+
+    members: Estimate
+    controls: Estimate | None
+    excess: Estimate | None
+    p_value: float | None
+
+
+def compared(members: Flagged, controls: Flagged | None, level: float, rng: np.random.Generator) -> Compared:
+    """Return both shares, their difference and its one-sided p-value; the share of members alone where there are no controls.
+
+    Args:
+        members: Which members are flagged, and the person or document of each, shape [members] both.
+        controls: The same of the controls; None: there are none.
+        level: Confidence level of the intervals.
+        rng: Source of the permutation of clusters.
+    """
+    if controls is None:
+        return Compared(rate(*members, level), None, None, None)
+    sides = (*members, *controls)
+    return Compared(
+        rate(*members, level), rate(*controls, level), excess_rate(*sides, level), excess_rate_p(*sides, rng)
+    )
 
 
 def percent(value: float) -> str:

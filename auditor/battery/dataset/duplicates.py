@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from auditor.battery.copies import copies_bins
-from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
+from auditor.battery.estimates import between, compared, rate
 from auditor.battery.language.discoverable_extraction import forecast_rates, power_of_rates
 from auditor.battery.language.generating import not_drawn_at_random
 from auditor.core.evidence import Need
@@ -138,14 +138,12 @@ class Duplicates:
         level = facts.confidence
         members = read_grouped(evidence["members"])
         controls = read_grouped(evidence["controls"]) if "controls" in evidence else None
-        found = rate(members.duplicated, members.units, level)
-        control, excess, p_value, shared = None, None, None, 0
+        other, shared = None, 0
         if controls is not None:
             flags, units, shared = _with_left_out(controls, facts)
-            sides = (members.duplicated, members.units, flags, units)
-            control = rate(flags, units, level)
-            excess = excess_rate(*sides, level)
-            p_value = excess_rate_p(*sides, generator(measuring.seed, self.name, "clusters"))
+            other = flags, units
+        rng = generator(measuring.seed, self.name, "clusters")
+        found, control, excess, p_value = compared((members.duplicated, members.units), other, level, rng)
         beside = f", against {between(control)} of {len(controls):,} controls" if control and controls else ""
         exact, near = int((members.exact_size > 1).sum()), int(members.duplicated.sum())
         return Measurement(

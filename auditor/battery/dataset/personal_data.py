@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
+from auditor.battery.estimates import between, compared, rate
 from auditor.battery.language.discoverable_extraction import forecast_rates, power_of_rates
 from auditor.battery.language.generating import not_drawn_at_random
 from auditor.core.evidence import Need
@@ -112,13 +112,9 @@ class PersonalData:
         members = read_counted(evidence["members"])
         controls = read_counted(evidence["controls"]) if "controls" in evidence else None
         holds = members.total > 0
-        found = rate(holds, members.clusters, level)
-        control, excess, p_value = None, None, None
-        if controls is not None:
-            sides = (holds, members.clusters, controls.total > 0, controls.clusters)
-            control = rate(controls.total > 0, controls.clusters, level)
-            excess = excess_rate(*sides, level)
-            p_value = excess_rate_p(*sides, generator(measuring.seed, self.name, "clusters"))
+        other = None if controls is None else (controls.total > 0, controls.clusters)
+        rng = generator(measuring.seed, self.name, "clusters")
+        found, control, excess, p_value = compared((holds, members.clusters), other, level, rng)
         beside = f", against {between(control)} of {len(controls):,} controls" if control and controls else ""
         return Measurement(
             test=self.name,

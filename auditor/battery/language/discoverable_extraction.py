@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from auditor.battery.copies import copies_figure
-from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
+from auditor.battery.estimates import between, compared, rate
 from auditor.battery.language.suffixes import (
     Suffixes,
     confirmed_persons,
@@ -142,13 +142,9 @@ class DiscoverableExtraction:
         require_records(members, prefix, suffix)
         controls = read_suffixes(evidence["controls"], prefix, suffix) if "controls" in evidence else None
         controls = controls if controls is not None and len(controls) else None
-        found = rate(members.extracted, members.clusters, level)
-        control = rate(controls.extracted, controls.clusters, level) if controls else None
-        excess, p_value = None, None
-        if controls is not None:
-            sides = (members.extracted, members.clusters, controls.extracted, controls.clusters)
-            excess = excess_rate(*sides, level)
-            p_value = excess_rate_p(*sides, generator(measuring.seed, self.name, "clusters"))
+        other = None if controls is None else (controls.extracted, controls.clusters)
+        rng = generator(measuring.seed, self.name, "clusters")
+        found, control, excess, p_value = compared((members.extracted, members.clusters), other, level, rng)
         count = int(members.extracted.sum())
         beside = f", against {between(control)} of {len(controls):,} controls" if control and controls else ""
         persons = measuring.facts.subject.members.clustered_by == "person"

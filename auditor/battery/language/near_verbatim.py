@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from auditor.battery.confirmed import Confirmed, beyond_chance
 from auditor.battery.copies import copies_bins
-from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
+from auditor.battery.estimates import between, compared, rate
 from auditor.battery.language.discoverable_extraction import forecast_rates, power_of_rates
 from auditor.battery.language.generating import not_drawn_at_random
 from auditor.battery.language.suffixes import no_controls
@@ -155,14 +155,9 @@ class NearVerbatim:
         controls = read_continued(evidence["controls"]) if "controls" in evidence else None
         controls = controls if controls is not None and len(controls) else None
         near = members.distance <= most
-        found = rate(near, members.clusters, level)
-        control, excess, p_value = None, None, None
-        if controls is not None:
-            chance = controls.distance <= most
-            sides = (near, members.clusters, chance, controls.clusters)
-            control = rate(chance, controls.clusters, level)
-            excess = excess_rate(*sides, level)
-            p_value = excess_rate_p(*sides, generator(measuring.seed, self.name, "clusters"))
+        other = None if controls is None else (controls.distance <= most, controls.clusters)
+        rng = generator(measuring.seed, self.name, "clusters")
+        found, control, excess, p_value = compared((near, members.clusters), other, level, rng)
         persons = measuring.facts.subject.members.clustered_by == "person"
         beside = f", against {between(control)} of {len(controls):,} controls" if control and controls else ""
         sure = _confirmed(parameters, members, controls, most) if persons else Confirmed()

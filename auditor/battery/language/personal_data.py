@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
-from auditor.battery.estimates import between, excess_rate, excess_rate_p, rate
+from auditor.battery.estimates import between, compared
 from auditor.battery.language.discoverable_extraction import power_of_rates
 from auditor.battery.language.generating import GenerationParameters, forecast_units, generation_need
 from auditor.battery.language.identified import read_generated, read_identifiers, said_by_reference
@@ -121,13 +121,9 @@ class LanguagePersonalData:
         if not own.any():
             msg = "no member holds a structured identifier that is one person's alone and has some words before it"
             raise UnsupportedError(msg, hint="Ask for `recognizers: presidio`, which finds more types of them.")
-        members = rate(persons.out[own], persons.names[own], level)
-        control, excess, p_value = None, None, None
-        if others.any():
-            sides = (persons.out[own], persons.names[own], persons.out[others], persons.names[others])
-            control = rate(persons.out[others], persons.names[others], level)
-            excess = excess_rate(*sides, level)
-            p_value = excess_rate_p(*sides, generator(measuring.seed, self.name, "persons"))
+        beside = (persons.out[others], persons.names[others]) if others.any() else None
+        rng = generator(measuring.seed, self.name, "persons")
+        members, control, excess, p_value = compared((persons.out[own], persons.names[own]), beside, level, rng)
         sure = confirmed(persons, by_person=measuring.facts.subject.members.clustered_by == "person")
         return Measurement(
             test=self.name,

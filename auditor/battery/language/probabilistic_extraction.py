@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from auditor.battery.estimates import between, excess_rate, excess_rate_p, percent, rate
+from auditor.battery.estimates import between, compared, percent, rate
 from auditor.battery.language.discoverable_extraction import forecast_rates, power_of_rates
 from auditor.battery.language.suffixes import (
     Suffixes,
@@ -111,14 +111,11 @@ class ProbabilisticExtraction:
             read = read_suffixes(evidence["controls"], parameters.prefix, parameters.suffix)
             controls = read if len(read) else None
         out = is_extractable(members.log_p, queries, parameters.probability)
-        found = rate(out, members.clusters, level)
-        control, excess, p_value = None, None, None
+        other = None
         if controls is not None:
-            other = is_extractable(controls.log_p, queries, parameters.probability)
-            control = rate(other, controls.clusters, level)
-            sides = (out, members.clusters, other, controls.clusters)
-            excess = excess_rate(*sides, level)
-            p_value = excess_rate_p(*sides, generator(measuring.seed, self.name, "clusters"))
+            other = is_extractable(controls.log_p, queries, parameters.probability), controls.clusters
+        rng = generator(measuring.seed, self.name, "clusters")
+        found, control, excess, p_value = compared((out, members.clusters), other, level, rng)
         beside = f", against {between(control)} of {len(controls):,} controls" if control and controls else ""
         persons = measuring.facts.subject.members.clustered_by == "person"
         sure = confirmed_persons(members, controls, members.extracted & out, parameters.distinct, persons=persons)
