@@ -7,7 +7,6 @@ three, so that a run of a given length says about as much in either.
 
 from __future__ import annotations
 
-import functools
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,7 +65,7 @@ def folded(text: str) -> bytes:
 def _plain(text: str) -> bytes:
     resolved = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     points = np.frombuffer(resolved.encode("utf-32-le", "replace"), dtype=np.uint32)
-    kinds = _kinds()[points]
+    kinds = _kinds_of(points)
     shown = np.where(kinds == _SIGN, np.uint32(0x20), points)[kinds != _MARK]
     return bytes(shown.astype("<u4").tobytes().decode("utf-32-le").encode())
 
@@ -75,12 +74,18 @@ _PART = 1 << 16
 _LETTER, _SIGN, _MARK = 0, 1, 2
 
 
-@functools.cache
-def _kinds() -> NDArray[np.uint8]:
-    """Return for every code point whether it is a letter or digit (or ASCII), a sign between words, or a mark within one."""
-    kinds = np.full(0x110000, _LETTER, dtype=np.uint8)
-    for point in range(0x80, 0x110000):
-        letter = chr(point)
-        if not letter.isalnum():
-            kinds[point] = _MARK if unicodedata.category(letter) in {"Mn", "Me", "Cf"} else _SIGN
+_UNKNOWN = 3
+_KINDS = np.full(0x110000, _UNKNOWN, dtype=np.uint8)
+"""Of every code point that was met: whether it is a letter or digit (or ASCII), a sign between words, or a mark within one."""
+_KINDS[:0x80] = _LETTER
+
+
+def _kinds_of(points: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    kinds = _KINDS[points]
+    if (kinds == _UNKNOWN).any():
+        for point in np.unique(points[kinds == _UNKNOWN]).tolist():
+            letter = chr(point)
+            within = unicodedata.category(letter) in {"Mn", "Me", "Cf"}
+            _KINDS[point] = _LETTER if letter.isalnum() else _MARK if within else _SIGN
+        kinds = _KINDS[points]
     return kinds

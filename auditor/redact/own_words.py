@@ -35,8 +35,8 @@ class Words:
 
     def __init__(self, texts: Iterable[str]) -> None:
         """Remember every phrase."""
-        self.letters = b"\0".join(bare(text) for text in texts)
-        self._phrases = np.unique(_phrases(self.letters))
+        self.letters = bare("\0".join(text.replace("\0", " ") for text in texts))
+        self._phrases = np.sort(_phrases(self.letters))
 
     def covered(self, run: bytes) -> NDArray[np.bool_]:
         """Return for each letter of a run whether it belongs to a phrase that these texts hold, too."""

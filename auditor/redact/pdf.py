@@ -20,21 +20,8 @@ if TYPE_CHECKING:
 _SHOWING = {"Tj", "TJ", "'", '"'}
 _BLOCKS = re.compile(rb"begin(bfchar|bfrange|codespacerange)(.*?)end\1", re.DOTALL)
 _TOKEN = re.compile(rb"<([0-9A-Fa-f\s]*)>|(\[)|(\])")
-_TEXTS = (
-    "/Alt",
-    "/ActualText",
-    "/E",
-    "/T",
-    "/TU",
-    "/Contents",
-    "/Title",
-    "/URI",
-    "/V",
-    "/DA",
-    "/F",
-    "/UF",
-    "/Desc",
-    "/RC",
+_TEXTS = frozenset(
+    {"/Alt", "/ActualText", "/E", "/T", "/TU", "/Contents", "/Title", "/URI", "/V", "/DA", "/F", "/UF", "/Desc", "/RC"}
 )
 
 
@@ -192,11 +179,12 @@ def _objects(name: str, document: Any, depth: int) -> Iterator[Part]:  # noqa: A
 def _texts_in(item: Any) -> Iterator[str]:  # noqa: ANN401
     import pikepdf  # noqa: PLC0415
 
-    for key in _TEXTS:
+    keys = item.keys()
+    for key in sorted(_TEXTS & keys):
         value = item.get(key)
         if isinstance(value, pikepdf.String):
             yield str(value)
-    action = item.get("/A")
+    action = item.get("/A") if "/A" in keys else None
     if isinstance(action, pikepdf.Dictionary) and isinstance(action.get("/URI"), pikepdf.String):
         yield str(action.URI)
 

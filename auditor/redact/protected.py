@@ -66,6 +66,8 @@ def texts_in(bundle: Path) -> Iterator[Texts]:
         try:
             if path.suffix == ".parquet":
                 yield from _columns(name, path)
+            elif path.parent.name == layout.EXTERNAL.removesuffix(".json"):
+                yield _of_another_tool(bundle, name, path)
             elif path.suffix == ".jsonl":
                 texts = [text for line in path.read_text("utf-8", "replace").splitlines() for text in _strings(line)]
                 yield Texts(Origin(name, "", whole=False), texts, list(range(len(texts))))
@@ -77,6 +79,17 @@ def texts_in(bundle: Path) -> Iterator[Texts]:
         except (OSError, pa.ArrowException, ValueError) as error:
             msg = f"{name}: the restricted part cannot be read ({type(error).__name__})"
             raise IntegrityError(msg, hint="Take the whole bundle again from its origin.") from error
+
+
+def _of_another_tool(bundle: Path, name: str, path: Path) -> Texts:
+    """Return the texts of a file that another tool wrote, without those that were taken in to be shown."""
+    said = path.read_text("utf-8", "replace")
+    texts = _strings(said) or [text for line in said.splitlines() for text in _strings(line) or [line]]
+    shown = (
+        set(_strings((bundle / layout.EXTERNAL).read_text("utf-8"))) if (bundle / layout.EXTERNAL).exists() else set()
+    )
+    kept = [text for text in texts if text not in shown and " ".join(text.split()) not in shown]
+    return Texts(Origin(name, "", whole=False), kept, list(range(len(kept))))
 
 
 def restricted_files(bundle: Path) -> list[Path]:
