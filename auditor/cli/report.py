@@ -17,6 +17,13 @@ class Language(StrEnum):
     FRENCH = "fr"
 
 
+class Page(StrEnum):
+    """Paper of the report."""
+
+    A4 = "a4"
+    LETTER = "letter"
+
+
 def report(
     bundle: Annotated[Path, typer.Argument(help="The bundle folder.")],
     out: Annotated[
@@ -27,6 +34,12 @@ def report(
         Optional[Language],  # noqa: UP045
         typer.Option("--language", "-l", help="Language of this copy. Default: the one that the policy names."),
     ] = None,
+    page: Annotated[
+        Optional[Page],  # noqa: UP045
+        typer.Option(
+            "--page", help="Paper of this copy. Default: the one that the policy names, A4 where it names none."
+        ),
+    ] = None,
 ) -> None:
     """Measure, assess and render again from a bundle's evidence alone; the bundle itself is not touched.
 
@@ -36,5 +49,5 @@ def report(
     from auditor.pipeline import render_again  # noqa: PLC0415  (heavy)
 
     folder = out or Path("report")
-    for path in render_again(bundle, folder, language.value if language else None):
+    for path in render_again(bundle, folder, language.value if language else None, page.value if page else None):
         typer.echo(str(path))

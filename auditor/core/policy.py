@@ -94,6 +94,8 @@ class Policy(Record):
     """How much of what the model gave back the report shows: nothing; texts masked and pictures pixelated; or pictures as they are."""
     language: Literal["en", "de", "fr"] = "en"
     """Of the report: English, German or French. Findings and assessment are stored in English, which is what is signed."""
+    page: Literal["a4", "letter"] = "a4"
+    """Size of the page that the report is printed on and its PDF made for."""
     valid_months: PositiveInt = 12
     """How long the report may be relied on."""
     extends: Text | None = None

@@ -14,7 +14,7 @@ from auditor.evidence.bundle import Bundle
 from auditor.evidence.manifest import write_manifest
 from auditor.pipeline.again import policy_of, report_input
 from auditor.pipeline.before import now
-from auditor.pipeline.guarding import guard_before_sealing
+from auditor.pipeline.guarding import guard_before_sealing, guard_made
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from auditor.seal.keys import Signer
 
 
-def html_of(bundle: Bundle, language: str | None = None) -> tuple[bytes, dict[str, bytes]]:
+def html_of(bundle: Bundle, language: str | None = None, page: str | None = None) -> tuple[bytes, dict[str, bytes]]:
     """Return the report as HTML, and its figures by file name.
 
     Args:
         bundle: The bundle.
         language: Of the reader; None: the one that the policy names.
+        page: Paper, `a4` or `letter`; None: the one that the policy names.
     """
     from auditor.report.html import render_html  # noqa: PLC0415  (heavy)
     from auditor.seal.keys import describe_signer, read_certificate  # noqa: PLC0415
@@ -37,6 +38,7 @@ def html_of(bundle: Bundle, language: str | None = None) -> tuple[bytes, dict[st
     html, figures = render_html(
         report_input(bundle, signer=describe_signer(read_certificate(bundle.root / layout.SIGNER))),
         language,
+        page,
     )
     return html.encode(), figures
 
@@ -118,22 +120,26 @@ def seal_bundle(
     )
 
 
-def render_again(path: Path, out: Path, language: str | None = None) -> tuple[Path, ...]:
+def render_again(path: Path, out: Path, language: str | None = None, page: str | None = None) -> tuple[Path, ...]:
     """Write a report made again from a bundle's evidence alone, and return its files; the bundle is not touched.
 
     Args:
         path: The bundle.
         out: Folder of the report.
         language: `en`, `de` or `fr`; None: the one that the policy names.
+        page: Paper, `a4` or `letter`; None: the one that the policy names.
 
     Raises:
         IntegrityError: The bundle is damaged.
+        LeakError: The report would hold restricted text or pictures; looked for where the restricted part is at hand.
         StorageError: The folder cannot be written.
     """
     bundle = Bundle(path)
-    html, _ = html_of(bundle, language)
+    html, _ = html_of(bundle, language, page)
+    pdf = _pdf_of(bundle, html)
+    guard_made(bundle, {layout.HTML: html, layout.PDF: pdf})
     target = Bundle(out)
     target.prepare()
     target.write(layout.HTML, html)
-    target.write(layout.PDF, _pdf_of(bundle, html))
+    target.write(layout.PDF, pdf)
     return out / layout.HTML, out / layout.PDF

@@ -139,7 +139,7 @@ def _measured(item: Measurement, held: Tolerance | None) -> dict[str, Any]:
         "smallest": number(item.power.smallest_effect, item.power.unit),
         "groups": divided,
         "controlled": any(group["controlled"] for group in divided),
-        "noted": any(group["noted"] for group in divided),
+        "columns": 6 if any(group["controlled"] for group in divided) else 4,
         "exhibits": [
             {
                 "record": row.record,
@@ -199,7 +199,6 @@ def _group(by: str, rows: list[Stratum], most: int, *, left_out: int) -> dict[st
         "worst": worst.label,
         "worst_row": _row(worst, None),
         "controlled": any(row.control is not None for row in kept),
-        "noted": any(row.note for row in kept),
         "rows": [
             {**_row(row, scale if len(units) == 1 else None), "worst": row is worst and len(rows) > 1} for row in kept
         ],

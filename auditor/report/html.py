@@ -21,12 +21,19 @@ if TYPE_CHECKING:
     from auditor.report.view import ReportInput
 
 
-def render_html(source: ReportInput, language: str | None = None) -> tuple[str, dict[str, bytes]]:
+PAGES = {"a4": "A4", "letter": "letter"}
+"""Names of paper in a style sheet."""
+
+
+def render_html(
+    source: ReportInput, language: str | None = None, page: str | None = None
+) -> tuple[str, dict[str, bytes]]:
     """Return the report and its figures, by file name; the same input always gives the same bytes.
 
     Args:
         source: All that the report is made of.
         language: Of the reader, `en`, `de` or `fr`; None: the one that the policy names.
+        page: Paper, `a4` or `letter`; None: the one that the policy names.
     """
     reader = reader_of(language or source.policy.language)
     figures: dict[str, bytes] = {}
@@ -40,6 +47,7 @@ def render_html(source: ReportInput, language: str | None = None) -> tuple[str, 
     if overview is not None:
         figures["forest.svg"] = with_numbers(overview, reader)
     style = resource("templates/report.css").read_text(encoding="utf-8")
+    style += f"@page {{ size: {PAGES[page or source.policy.page]} }}\n"
     script = resource("templates/report.js").read_text(encoding="utf-8")
     environment = page_environment(reader)
     view: dict[str, Any] = build_view(source)

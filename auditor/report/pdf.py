@@ -103,10 +103,10 @@ def render_pdf(html: str, attachments: Mapping[str, bytes], *, created: dt.datet
 
 def _valued(html: str) -> str:
     """Return the page with the value in place of every variable of its style: each element would ask for each of them again."""
-    begin, end = html.index("<style>"), html.index("</style>")
-    style = html[begin:end]
+    before, begin, rest = html.partition("<style>")
+    style, end, after = rest.partition("</style>")
     values = dict(_VARIABLE.findall(style.partition("}")[0]))
-    return html[:begin] + _USED.sub(lambda found: values[found[1]], style) + html[end:]
+    return before + begin + _USED.sub(lambda found: values.get(found[1], found[0]), style) + end + after
 
 
 def _set_aside(html: str) -> tuple[str, list[str]]:

@@ -16,7 +16,8 @@ _NAMED = re.compile(r'\s*id="[^"]*"\s*')
 def slender(svg: str) -> str:
     """Return the same picture without metadata, style sheet and groups that only carry a name.
 
-    Style declarations become attributes, which need no parser of styles; a font that all words share is named once. A drawing that is none of matplotlib's passes unharmed.
+    Style declarations become attributes, which need no parser of styles; a font that all words share is named once.
+    A drawing that is none of matplotlib's passes unharmed.
     """
     sheet = _SHEET.search(svg)
     svg = _SHEET.sub("", _METADATA.sub("", svg))
