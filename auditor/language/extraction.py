@@ -34,15 +34,17 @@ PRINTED = {
 }  # fmt: skip
 """Keys of policies, clauses and forms whose words are printed."""
 WORDS = (
-    "bit", "nat", "member", "control", "yes", "no", "record", "records", "members", "controls", "canaries", "internal", "public-api",
-    "open-weights", "engineering default", "controller", "memorizer", "signal", "no signal", "not run", "invalid", "inconclusive",
-    "not applicable", "contradicted", "missing", "supplied", "no test", "in force", "in use", "draft", "contested",
-    "Signal", "Invalid", "Inconclusive", "Contradicted", "Missing", "Supplied", "Draft", "Contested", "Subject", "Model", "Members",
-    "Controls", "Control", "Excess", "{0} canary", "{0} canaries", "{0} document", "{0} documents", "{0} person", "{0} persons",
-    "{0} record",
-    "{0} records", "{0} image", "{0} images", "{0} work", "{0} works", "{0} of {1}", "{0} of {1} by {2}", "at random before training",
-    "afterwards", "not declared", "and", "or", "perplexity", "zlib ratio", "lowercase ratio", "window", "copies in training",
-    "standard deviations", "members+controls", "text", "scores", "distribution", "weights", "data", "person", "document", "file",
+    "bit", "nat", "member", "control", "yes", "no", "record", "records", "members", "controls", "canaries",
+    "internal", "public-api", "open-weights", "engineering default", "controller", "memorizer", "signal", "no signal",
+    "not run", "invalid", "inconclusive", "not applicable", "contradicted", "missing", "supplied", "no test",
+    "in force", "in use", "draft", "contested", "Signal", "Invalid", "Inconclusive", "Contradicted", "Missing",
+    "Supplied", "Draft", "Contested", "Subject", "Model", "Members", "Controls", "Control", "Excess", "{0} canary",
+    "{0} canaries", "{0} document", "{0} documents", "{0} person", "{0} persons", "{0} record", "{0} records",
+    "{0} image", "{0} images", "{0} work", "{0} works", "{0} of {1}", "{0} of {1} by {2}",
+    "at random before training", "afterwards", "not declared", "and", "or", "perplexity", "zlib ratio",
+    "lowercase ratio", "window", "copies in training", "standard deviations", "members+controls", "continuations",
+    "divergences", "completions", "sampled", "exact", "subject", "reference", "nothing", "none", "asked for",
+    "not asked for", "left out", "text", "scores", "distribution", "weights", "data", "person", "document", "file",
     "independent units",
 )  # fmt: skip
 """Words that the code makes of names and not of sentences."""

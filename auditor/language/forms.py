@@ -37,6 +37,7 @@ _JOINTS = {"fr": {"; ": "\u202f; ", ": ": "\u00a0: "}}
 """How a language writes what stands between the members of a list, or after a label, where it differs."""
 _STRONG = re.compile(r"(; )")
 _CORE = re.compile(r"([\s,;:]*)(.*?)([\s,;]*)", re.DOTALL)
+_IDENTIFIER = re.compile(r"(?=\S*[^a-z\s])\S+")
 _NUMBER = r"[\u2212-]?\d[\d.,e+\u2212-]*"
 _UNIT = re.compile(
     rf"(?P<number>\[?{_NUMBER}(?:, {_NUMBER})?(?: to {_NUMBER})?[\u00a0 ])(?P<known>[a-z][a-z ]*)(?P<end>\]?)"
@@ -60,6 +61,8 @@ class Part(NamedTuple):
 
     text: str
     english: bool = False
+    unknown: bool = False
+    """It holds a word that may be English or a name: it is not marked, but another reading of the text is preferred."""
 
 
 class Form(NamedTuple):
@@ -95,7 +98,7 @@ class Forms:
         self._beginning: dict[str, list[Form]] = {}
         for form in forms:
             self._beginning.setdefault(form.literals[0][:1], []).append(form)
-        self._known: dict[str, tuple[Part, ...] | None] = {}
+        self._known: dict[str, tuple[tuple[Part, ...] | None, int]] = {}
         self._joints = _JOINTS.get(language, {})
         self._and = f" {self.exact.get('and', 'and')} "
 
@@ -133,16 +136,18 @@ class Forms:
 
     def _left(self, text: str) -> tuple[Part, ...]:
         """Return a text that no message fits: marked where it is English prose, as it is where it is a name or a value."""
-        if len(_PROSE.findall(text)) > 1:
+        words = len(_PROSE.findall(text))
+        if words > 1:
             return (Part(text, english=True),)
-        return (Part(rewritten(text, self.language)),)
+        return (Part(rewritten(text, self.language), unknown=words == 1),)
 
     def _direct(self, text: str, depth: int) -> tuple[Part, ...] | None:
-        if text in self._known:
-            return self._known[text]
+        before = self._known.get(text)
+        # What failed deep within another text may succeed nearer to the surface.
+        if before is not None and (before[1] <= depth or (before[0] is not None and not _english(before[0]))):
+            return before[0]
         found = self._found(text, depth)
-        if depth < DEEPEST:
-            self._known[text] = found
+        self._known[text] = (found, depth)
         return found
 
     def _found(self, text: str, depth: int) -> tuple[Part, ...] | None:
@@ -190,9 +195,12 @@ class Forms:
         return _joined(parts)
 
     def _is_value(self, value: str, depth: int) -> bool:
-        if _VALUE.fullmatch(value) or " " not in value:
+        """Return whether a form of few words may take this for its value: a number, names, or a message of its own."""
+        if _VALUE.fullmatch(value) or value in self.exact:
             return True
-        found = self._direct(value, depth + 1)
+        if all(_IDENTIFIER.fullmatch(piece) for piece in value.split(", ")):
+            return True
+        found = self._by_form(value, depth + 1)
         return found is not None and not _english(found)
 
     def _compound(self, text: str, depth: int) -> tuple[Part, ...] | None:
@@ -242,7 +250,7 @@ class Forms:
                     break
             else:
                 end, found = at + 1, self._left(pieces[at])
-                if _english(found):
+                if any(part.english for part in found):
                     return None
             parts += found
             if end < len(pieces):
@@ -308,8 +316,8 @@ def _unescaped(text: str) -> str:
 
 
 def _english(parts: Iterable[Part]) -> int:
-    """Return how many characters stayed English."""
-    return sum(len(part.text) for part in parts if part.english)
+    """Return how many characters stayed English, or may have."""
+    return sum(len(part.text) for part in parts if part.english or part.unknown)
 
 
 def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
@@ -317,8 +325,8 @@ def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
     for part in parts:
         if not part.text:
             continue
-        if out and out[-1].english == part.english:
-            out[-1] = Part(out[-1].text + part.text, part.english)
+        if out and out[-1][1:] == part[1:]:
+            out[-1] = part._replace(text=out[-1].text + part.text)
         else:
             out.append(part)
     return tuple(out)

@@ -22,7 +22,8 @@ def speak(environment: Environment, reader: Reader, visible: Callable[[str], str
     """Let every template of an environment speak to a reader.
 
     Filters: `say` (a text that the tool made; what stays English is marked `lang="en"`), `plainly` (the same without marks, for
-    attributes), `lowered` and `capital` (first letters, as the language has them), `thousands`, `date`.
+    attributes), `word` (a text that is a message; anything else as it is), `lowered` and `capital` (first letters, as the language
+    has them), `thousands`, `date`.
 
     Args:
         environment: With automatic escaping.
@@ -46,6 +47,7 @@ def speak(environment: Environment, reader: Reader, visible: Callable[[str], str
         lowered=page.lowered,
         thousands=reader.thousands,
         date=reader.date,
+        word=reader.word,
     )
 
 

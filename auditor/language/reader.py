@@ -38,6 +38,10 @@ class Reader(Protocol):
         """Return a text that some part of the tool made, stretch by stretch."""
         ...
 
+    def word(self, text: str) -> str:
+        """Return a text that is a message; anything else as it is, its numbers too."""
+        ...
+
     def count(self, value: int) -> str:
         """Return a whole number."""
         ...
@@ -69,6 +73,10 @@ class English:
         from auditor.language.forms import Part  # noqa: PLC0415
 
         return (Part(text),)
+
+    def word(self, text: str) -> str:
+        """Return the text as it is."""
+        return text
 
     def count(self, value: int) -> str:
         """Return the digits."""
@@ -104,6 +112,10 @@ class Translated:
     def say(self, text: str) -> Sequence[Part]:
         """Return a text by its form; what has none stays English and is marked."""
         return self._forms.say(text)
+
+    def word(self, text: str) -> str:
+        """Return the translation of a message; anything else as it is."""
+        return self._forms.exact.get(text, text)
 
     def count(self, value: int) -> str:
         """Return the digits, thousands set apart from five digits on."""

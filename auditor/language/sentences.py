@@ -165,8 +165,8 @@ class _Module:
         if name == "Column":  # the report says what is withheld
             given = {keyword.arg: keyword.value for keyword in node.keywords}
             with self._as_reason(given="restricted" in given):
-                if "restricted" in given and "meaning" in given:
-                    self.read(given["meaning"], scope, label=True)
+                for choice in self._forms(given["meaning"], scope, frozenset()) if "meaning" in given else ():
+                    self._take(choice.form, node, label=True)
             return
         if isinstance(node.func, ast.Attribute):
             self.read(node.func.value, scope)
