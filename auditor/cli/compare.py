@@ -91,7 +91,7 @@ def _print(found: Comparison) -> None:
         typer.echo(f"Warning: {warning}", err=True)
     for pair in found.pairs:
         _print_pair(pair)
-    for sentence in found.course:
+    for sentence in (*found.course, *(said for run in found.training for said in run.said)):
         typer.echo(sentence)
     if found.regressions:
         typer.echo("Shown to be worse: " + "; ".join(found.regressions) + ".")

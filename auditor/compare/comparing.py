@@ -7,32 +7,43 @@ from typing import TYPE_CHECKING, Literal
 from auditor.compare.changes import clause_changes, declared, mismatches, outcome_changes
 from auditor.compare.course import course, curves
 from auditor.compare.differences import corrected, differences, invalid_tests
+from auditor.compare.training import joined
 from auditor.core.comparison import Comparison, Difference, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from auditor.compare.source import Source
+    from auditor.core.comparison import TrainingRun
 
 Against = Literal["first", "previous"]
 _COURSE = 3
 """From so many bundles on their order is looked at as a course."""
 
 
-def compare(sources: Sequence[Source], *, against: Against = "first", ordered: bool = False) -> Comparison:
+def compare(
+    sources: Sequence[Source],
+    *,
+    against: Against = "first",
+    ordered: bool = False,
+    training: Sequence[TrainingRun] = (),
+    notes: Sequence[str] = (),
+) -> Comparison:
     """Return the comparison of some bundles.
 
     Args:
         sources: The bundles, two at least, in the order given.
         against: Every bundle against the first, or against the one before it.
         ordered: Look at their order even if there are only two: steps were given.
+        training: Training runs whose history lies beside a bundle.
+        notes: What else a reader must know before the numbers.
     """
     level = sources[0].policy.confidence
     places = [(place - 1 if against == "previous" else 0, place) for place in range(1, len(sources))]
     pairs = [(sources[one], sources[other]) for one, other in places]
     rows = [differences(*pair, level) for pair in pairs]
     invalid = [invalid_tests(*pair) for pair in pairs]
-    joined = [row for some in rows for row in some]
+    rows_of_all = [row for some in rows for row in some]
     marked = [
         row.model_copy(update={"decides": False}) if row.test in bad else row
         for some, bad in zip(rows, invalid, strict=True)
@@ -52,7 +63,8 @@ def compare(sources: Sequence[Source], *, against: Against = "first", ordered: b
         pairs=tuple(made),
         curves=curves(sources, level) if is_course else (),
         course=course(sources, level) if is_course else (),
-        warnings=_warnings(sources, joined),
+        warnings=(*_warnings(sources, rows_of_all), *notes),
+        training=joined(training),
     )
 
 

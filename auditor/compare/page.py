@@ -7,13 +7,29 @@ import hashlib
 import unicodedata
 from typing import TYPE_CHECKING
 
-from auditor.compare.drawing import course, forest
+from auditor.compare.drawing import course, forest, training
+from auditor.core.finding import Outcome
 from auditor.core.resources import resource
 
 if TYPE_CHECKING:
-    from auditor.core.comparison import Comparison, Pair
+    from auditor.core.comparison import Comparison, Curve, Pair, TrainingRun
     from auditor.core.finding import Estimate
 
+OUTCOMES = {
+    Outcome.SIGNAL: ("signal", "\u25a0", "signal"),
+    Outcome.INVALID: ("invalid", "\u2715", "invalid"),
+    Outcome.NOT_RUN: ("not-run", "\u2013", "not run"),
+    Outcome.INCONCLUSIVE: ("inconclusive", "\u25d0", "inconclusive"),
+    Outcome.NO_SIGNAL: ("no-signal", "\u25cb", "no signal"),
+    Outcome.NOT_APPLICABLE: ("not-applicable", "\u2298", "not applicable"),
+}
+"""Class, shape and word of every outcome, as the report has them: never a colour alone."""
+DIRECTIONS = {
+    "worse": {"class": "signal", "shape": "\u25cf", "word": "worse"},
+    "better": {"class": "no-signal", "shape": "\u25a0", "word": "better"},
+    "not shown": {"class": "not-run", "shape": "\u25c6", "word": "not shown"},
+}
+"""What a difference is shown to be, with the mark it has in the figure."""
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 
 
@@ -29,7 +45,11 @@ def render(comparison: Comparison) -> tuple[str, dict[str, bytes]]:
     lines = course(comparison.curves, "course")
     if lines is not None:
         figures["course.svg"] = lines
-    style = resource("templates/report.css").read_text(encoding="utf-8")
+    for number, run in enumerate(comparison.training, start=1):
+        drawn = training(run, f"training-{number}")
+        if drawn is not None:
+            figures[f"training-{number}.svg"] = drawn
+    style = "".join(resource(f"templates/{name}").read_text(encoding="utf-8") for name in ("report.css", "compare.css"))
     environment = Environment(
         loader=FileSystemLoader(resource("templates")),
         autoescape=True,
@@ -42,7 +62,14 @@ def render(comparison: Comparison) -> tuple[str, dict[str, bytes]]:
     html = environment.get_template("compare.html.j2").render(
         comparison=comparison,
         titles=[title_of(pair) for pair in comparison.pairs],
+        tiles=_tiles(comparison),
+        alt=_alternatives(comparison),
+        outcome=_outcome,
+        directions=DIRECTIONS,
         shown=shown,
+        value=value,
+        interval=interval,
+        at_step=_at_step,
         p_shown=p_shown,
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
@@ -52,6 +79,58 @@ def render(comparison: Comparison) -> tuple[str, dict[str, bytes]]:
         },
     )
     return html, figures
+
+
+def _tiles(comparison: Comparison) -> list[dict[str, str]]:
+    rows = [row for pair in comparison.pairs for row in pair.differences if row.decides]
+    counts = [sum(row.direction == direction for row in rows) for direction in ("worse", "better")]
+    changed = sum(len(pair.outcomes) for pair in comparison.pairs)
+    clauses = sum(len(pair.clauses) for pair in comparison.pairs)
+    return [
+        {"value": f"{counts[0]} of {len(rows)}", "label": "deciding differences shown to be worse"},
+        {"value": f"{counts[1]} of {len(rows)}", "label": "shown to be better"},
+        {"value": str(changed), "label": "outcomes changed"},
+        {"value": str(clauses), "label": "clauses changed"},
+    ]
+
+
+def _alternatives(comparison: Comparison) -> dict[str, str]:
+    """Return what each figure shows, in words; its numbers stand in the table beside it."""
+    said = {"course": _curves_said(comparison.curves)}
+    for number, pair in enumerate(comparison.pairs, start=1):
+        rows = [row for row in pair.differences if row.decides and row.difference is not None]
+        words = [
+            f"{row.test} {shown(row.difference, signed=True)}, {DIRECTIONS[row.direction]['word']}" for row in rows
+        ]
+        said[f"forest-{number}"] = "Deciding differences with their intervals: " + "; ".join(words) + "."
+    for number, run in enumerate(comparison.training, start=1):
+        said[f"training-{number}"] = _training_said(run)
+    return said
+
+
+def _curves_said(curves: tuple[Curve, ...]) -> str:
+    ends = [f"{curve.name} from {shown(curve.estimates[0])} to {shown(curve.estimates[-1])}" for curve in curves]
+    return "Over the steps: " + "; ".join(ends) + "."
+
+
+def _training_said(run: TrainingRun) -> str:
+    words = []
+    for name, key in (("training loss", "training"), ("held-out loss", "held_out")):
+        values = [found for look in run.losses if (found := getattr(look, key)) is not None]
+        words += [f"{name} from {values[0]:.3f} to {values[-1]:.3f} nat per token"] if values else []
+    first, last = run.losses[0].step, run.losses[-1].step
+    return (
+        f"From step {first:g} to {last:g}: " + "; ".join(words) + f". {_curves_said(run.curves) if run.curves else ''}"
+    )
+
+
+def _outcome(found: Outcome) -> dict[str, str]:
+    name, shape, word = OUTCOMES[found]
+    return {"class": name, "shape": shape, "word": word}
+
+
+def _at_step(curve: Curve, step: float) -> Estimate | None:
+    return next((found for at, found in zip(curve.steps, curve.estimates, strict=True) if at == step), None)
 
 
 def title_of(pair: Pair) -> str:
@@ -70,15 +149,28 @@ def spelled(text: str) -> str:
 
 
 def shown(found: Estimate | None, *, signed: bool = False) -> str:
-    """Return an estimate as a reader would write it: value, interval, unit."""
+    """Return an estimate as a reader would write it: value, unit, interval."""
+    return "\u2013" if found is None else f"{value(found, signed=signed)} {interval(found, signed=signed)}"
+
+
+def value(found: Estimate | None, *, signed: bool = False) -> str:
+    """Return the value of an estimate with its unit; a difference of shares is in points."""
     if found is None:
         return "\u2013"
+    unit = ("points" if signed else "%") if found.unit == "ratio" else found.unit
+    return f"{_number(found, found.value, signed=signed)} {unit}"
+
+
+def interval(found: Estimate | None, *, signed: bool = False) -> str:
+    """Return the interval of an estimate in brackets; nothing where there is none."""
+    if found is None:
+        return ""
+    return f"({_number(found, found.low, signed=signed)} to {_number(found, found.high, signed=signed)})"
+
+
+def _number(found: Estimate, part: float, *, signed: bool) -> str:
     sign = "+" if signed else ""
-    if found.unit == "ratio":
-        value, low, high = (f"{100 * part:{sign}.2f}" for part in (found.value, found.low, found.high))
-        return f"{value} % ({low} to {high})" if not signed else f"{value} points ({low} to {high})"
-    value, low, high = (f"{part:{sign}.3g}" for part in (found.value, found.low, found.high))
-    return f"{value} {found.unit} ({low} to {high})"
+    return f"{100 * part:{sign}.2f}" if found.unit == "ratio" else f"{part:{sign}.3g}"
 
 
 def p_shown(value: float | None) -> str:

@@ -139,6 +139,30 @@ class Curve(Record):
     estimates: tuple[Estimate, ...]
 
 
+class LookLosses(Record):
+    """Losses at one look of a trainer, over a fixed sample; they have no interval."""
+
+    step: float
+    training: float | None
+    """Of members, nat per token."""
+    held_out: float | None
+    """Of controls, taken alike."""
+
+
+class TrainingRun(Record):
+    """What a trainer wrote while a model was trained (`history.jsonl` beside a bundle): under no seal, and nobody vouches for it."""
+
+    sha256: Digest
+    """Of the file."""
+    ends: dict[Text, float]
+    """The bundles it lies beside, by name, and the step of the last look before each."""
+    losses: tuple[LookLosses, ...]
+    curves: tuple[Curve, ...]
+    """Excess of each watched test over its control, with the interval of each look alone."""
+    said: tuple[Text, ...]
+    """What the losses and the excesses show together, in words."""
+
+
 class Comparison(Record):
     """All that was compared."""
 
@@ -154,6 +178,8 @@ class Comparison(Record):
     course: tuple[Text, ...]
     """What the curves show, in words."""
     warnings: tuple[Text, ...]
+    training: tuple[TrainingRun, ...] = ()
+    """The training runs whose history lies beside a bundle."""
 
     @property
     def regressions(self) -> tuple[str, ...]:

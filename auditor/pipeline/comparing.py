@@ -17,7 +17,7 @@ from auditor.core.evidence import Omission
 from auditor.core.finding import Finding, InstrumentCheck
 from auditor.core.plan import Plan
 from auditor.core.subject import Subject
-from auditor.errors import AuditorError, IntegrityError, UnsupportedError, UsageError
+from auditor.errors import AuditorError, DataError, IntegrityError, UnsupportedError, UsageError
 from auditor.evidence import bundle as layout
 from auditor.evidence.bundle import Bundle
 from auditor.evidence.table import ObservedTable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from auditor.compare.comparing import Against
     from auditor.contract.paired import PerRecord
-    from auditor.core.comparison import Comparison
+    from auditor.core.comparison import Comparison, TrainingRun
     from auditor.core.plan import PlannedTest
     from auditor.core.policy import Policy
 
@@ -76,7 +76,27 @@ def compare_bundles(
     sources = [
         _source(path, label, step, trusted) for path, label, step in zip(paths, _labels(paths), places, strict=True)
     ]
-    return compare(sources, against=against, ordered=bool(steps))
+    training, notes = _training(paths, [source.identity.label for source in sources])
+    return compare(sources, against=against, ordered=bool(steps), training=training, notes=notes)
+
+
+def _training(paths: Sequence[Path], labels: Sequence[str]) -> tuple[list[TrainingRun], list[str]]:
+    """Return the training runs whose history lies beside a bundle, and what is wrong with those that cannot be read."""
+    from auditor.compare.training import read_training  # noqa: PLC0415  (heavy)
+
+    found, notes = [], []
+    for path, label in zip(paths, labels, strict=True):
+        history = path.resolve().parent / HISTORY
+        if not history.is_file():
+            continue
+        try:
+            if history.stat().st_size > _LARGEST_HISTORY:
+                notes.append(f"{label}: the history beside it is larger than {_LARGEST_HISTORY:,} bytes and was not read.")
+                continue
+            found.append(read_training(history.read_bytes(), label, history.name))
+        except (DataError, OSError) as error:
+            notes.append(f"{label}: the history beside it was not read ({error}).")
+    return found, notes
 
 
 def render_comparison(comparison: Comparison) -> tuple[str, dict[str, bytes]]:
@@ -103,15 +123,19 @@ def write_comparison(comparison: Comparison, out: Path) -> tuple[Path, ...]:
 
 
 PAGE, DATA = "compare.html", "comparison.json"
+HISTORY = "history.jsonl"
+"""What a trainer writes beside the folder of the bundle; see `auditor.integrations.transformers`."""
+_LARGEST_HISTORY = 64 << 20
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:
-    """Return the names of the folders, with those of their parents where they are the same, with numbers where even these are."""
+    """Return the names of the folders, those of their parents where they are the same, with numbers where even these are."""
     whole = [path.resolve() for path in paths]
     for depth in (1, 2, 3):
-        names = ["/".join(path.parts[-depth:]) for path in whole]
+        names = [path.parts[-depth:] for path in whole]
         if len(set(names)) == len(names):
-            return names
+            told = [name[:1] for name in names]  # what follows is the same, unless two parents have one name
+            return ["/".join(name) for name in (told if len(set(told)) == len(told) else names)]
     return [f"{path.name} ({number})" for number, path in enumerate(whole, start=1)]
 
 

@@ -112,3 +112,35 @@ def test_bad_input_says_what_to_do(checkpoints, tmp_path):
         assert what in complaint
     (tmp_path / "empty").mkdir()
     assert command("compare", early, tmp_path / "empty")[0] == 4
+
+
+def test_the_history_of_a_trainer_beside_a_bundle_is_read_and_one_that_is_none_is_a_warning(checkpoints, tmp_path):
+    from auditor.core.training import Look, Loss
+
+    early, late = checkpoints.bundles
+    for bundle, name in ((early, "early"), (late, "late")):
+        shutil.copytree(bundle, tmp_path / name / "bundle")
+    looks = [
+        Look(
+            step=step, epoch=None, occasion="step", trainer={}, tests=(),
+            losses={name: Loss(value=value, tokens=9, records=2) for name in ("members", "controls")},
+        )
+        for step, value in ((0, 5.0), (4, 4.0), (240, 3.0))
+    ]  # fmt: skip
+    (tmp_path / "late" / "history.jsonl").write_bytes(b"".join(look.canonical() + b"\n" for look in looks))
+    (tmp_path / "early" / "history.jsonl").write_text("{}\n")
+    bundles = tmp_path / "early" / "bundle", tmp_path / "late" / "bundle"
+    code, said, complaint = command("compare", *bundles, "--json")
+    assert code == 0, complaint
+    found = Comparison.from_plain(json.loads(said))
+    assert [item.label for item in found.bundles] == ["early", "late"]
+    (run,) = found.training
+    assert run.ends == {"late": 240.0}
+    assert [look.held_out for look in run.losses] == [5.0, 4.0, 3.0]
+    assert any(
+        "early: the history beside it was not read" in warning and "history.jsonl:1" in warning
+        for warning in found.warnings
+    )
+    plain = Comparison.from_plain(json.loads(command("compare", early, late, "--json")[1]))
+    assert found.pairs[0].differences == plain.pairs[0].differences  # it decides nothing
+    assert "Held-out loss falls to the last look" in command("compare", *bundles)[1]

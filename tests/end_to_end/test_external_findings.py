@@ -102,7 +102,7 @@ def reseal(bundle: Path, small: Small) -> None:
     from auditor.seal.keys import load_signer
     from auditor.seal.statement import PAYLOAD_TYPE, build_statement, predicate_of
 
-    signer = load_signer(small.key, small.cert, b"", now=dt.datetime.now(dt.UTC))
+    signer = load_signer(small.key, small.cert, None, now=dt.datetime.now(dt.UTC))
     write_manifest(bundle)
     made = Bundle(bundle)
     subject = made.read_record("subject.json", Subject)
