@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import gettext
 import io
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from auditor.core.resources import resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from babel.messages.catalog import Catalog
@@ -98,25 +99,42 @@ def _there(language: str) -> bool:
     return (resource("templates/languages") / language / "LC_MESSAGES" / f"{DOMAIN}.po").exists()
 
 
+@dataclass(frozen=True, slots=True)
+class Translations:
+    """What a language says for each message."""
+
+    texts: Mapping[str, str]
+    """Of messages without a plural: what a text is found by, too."""
+    plurals: Mapping[str, tuple[str, ...]]
+    """Of messages with one, by the English for one."""
+    form: Callable[[int], int]
+    """Which of its forms a count takes."""
+
+    def fixed(self, message: str) -> str:
+        """Return the translation; the message where there is none."""
+        return self.texts.get(message, message)
+
+    def fixed_plural(self, one: str, more: str, count: int) -> str:
+        """Return the translation for a count; English where there is none."""
+        forms = self.plurals.get(one)
+        return forms[self.form(count)] if forms else one if count == 1 else more
+
+
 @cache
-def translations(language: str) -> gettext.GNUTranslations:
-    """Return the translations of a language, as `gettext` asks them."""
-    from babel.messages.mofile import write_mo  # noqa: PLC0415  (heavy)
-
-    out = io.BytesIO()
-    write_mo(out, read(language))
-    out.seek(0)
-    return gettext.GNUTranslations(out)
-
-
-@cache
-def texts(language: str) -> dict[str, str]:
-    """Return the messages of a language that have no plural, with their translations: what a text is found by."""
-    return {
-        message: said
-        for message, said in translations(language)._catalog.items()  # type: ignore[attr-defined]  # noqa: SLF001
-        if isinstance(message, str) and message and said
-    }
+def translations(language: str) -> Translations:
+    """Return what a language says, read from its catalogue."""
+    found = read(language)
+    texts: dict[str, str] = {}
+    plurals: dict[str, tuple[str, ...]] = {}
+    for message in found:
+        if message.fuzzy or not message.id:
+            continue
+        said = message.string
+        if isinstance(said, str) and said:
+            texts[singular(message)] = said
+        elif isinstance(said, (tuple, list)) and all(said):
+            plurals[singular(message)] = tuple(said)
+    return Translations(texts, plurals, gettext.c2py(found.plural_expr))
 
 
 def singular(message: Any) -> str:  # noqa: ANN401  (babel's Message)

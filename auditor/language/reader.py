@@ -103,11 +103,11 @@ class Translated:
 
     def fixed(self, message: str) -> str:
         """Return the words of the catalogue; English where they are missing."""
-        return self._words.gettext(message)
+        return self._words.fixed(message)
 
     def fixed_plural(self, one: str, more: str, count: int) -> str:
         """Return the words for a count, by the rule of the language."""
-        return self._words.ngettext(one, more, count)
+        return self._words.fixed_plural(one, more, count)
 
     def say(self, text: str) -> Sequence[Part]:
         """Return a text by its form; what has none stays English and is marked."""
@@ -143,9 +143,7 @@ class Translated:
 
 @cache
 def _forms(language: str) -> Forms:
-    from auditor.language.catalogue import texts  # noqa: PLC0415
-
-    return Forms(texts(language), language)
+    return Forms(translations(language).texts, language)
 
 
 @cache

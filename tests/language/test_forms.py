@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.language.catalogue import LANGUAGES, texts
+from auditor.language.catalogue import LANGUAGES, translations
 from auditor.language.forms import VERBATIM, Forms, form_of, values_of
 from auditor.language.numbers import numbers_in, rewritten
 from auditor.language.reader import reader
@@ -108,7 +108,7 @@ def test_what_stands_between_fixed_words_is_found_from_the_left():
 @pytest.mark.parametrize("kind", ["number", "share", "name"])
 def test_every_form_of_the_catalogue_carries_its_values(language, kind):
     """Each form, filled, is taken for itself and not for another: the values arrive where the translation puts them."""
-    found = texts(language)
+    found = translations(language).texts
     forms = Forms(found, language)
     confused = []
     for message, translation in found.items():
@@ -129,7 +129,7 @@ def test_every_form_of_the_catalogue_carries_its_values(language, kind):
 @given(data=st.data())
 @settings(derandomize=True, deadline=None, max_examples=60)
 def test_no_number_is_lost_or_made(language, data):
-    found = texts(language)
+    found = translations(language).texts
     message = data.draw(
         st.sampled_from(sorted(item for item in found if PLACE.search(item) and not BESIDE.search(item)))
     )
