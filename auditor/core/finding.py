@@ -161,7 +161,7 @@ class Measurement(Record):
     test: Name
     test_version: int
     access: Access | None = None
-    """What the test had to see; written by the runner, from the test that measured."""
+    """What the test had to see: what it says itself where it made do with less, else what the runner knows of the test."""
     title: Text
     statistic: Text
     question: Text

@@ -69,7 +69,7 @@ def _measure_one(
     try:
         evidence = {key: ObservedTable(observations / identity) for key, identity in row.observations.items()}
         found = test.measure(test.parameters.from_plain(row.parameters), evidence, measuring)
-        return found.model_copy(update={"access": test.access})
+        return found.model_copy(update={"access": found.access or test.access})
     except IntegrityError:
         raise
     except UnsupportedError as error:

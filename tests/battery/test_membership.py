@@ -306,6 +306,27 @@ def test_neighbours_need_a_model_that_proposes_tokens():
     assert asked.parameters == {"records": 5000, "max_tokens": 256, "neighbours": 25}
 
 
+def test_a_model_behind_a_server_is_asked_without_moments():
+    """No server gives the whole distribution: all scores but Min-K%++ stay what they are, and the access is that of scores."""
+    facts = measuring().facts
+    some = facts.subject.model.model_copy(update={"capabilities": ("scores-given-tokens",)})
+    plain = TEST.needs(TEST.parameters(), replace(facts, subject=facts.subject.model_copy(update={"model": some})))
+    assert all("moments" not in need.parameters for need in plain.values())
+    whole = score_tables(RNG(0), 60, 60, shift=1.0)
+    bare = {
+        name: MemoryTable({key: column for key, column in table.columns.items() if key not in {"mean", "deviation"}})
+        for name, table in whole.items()
+    }
+    one, other = (read_scores(found, "members", 0.2).scores for found in (whole, bare))
+    assert set(one) - set(other) == {"min_k_plus_plus"}
+    assert all(other[name].tolist() == one[name].tolist() for name in other)
+    found, full = measure(bare, fpr=0.05), measure(whole, fpr=0.05)
+    assert (found.access, full.access) == ("scores", "distribution")
+    assert "Min-K%++" in found.caveats[-1]
+    assert not any("Min-K%++" in caveat for caveat in full.caveats)
+    assert found.p_value <= 0.05
+
+
 def test_the_reference_score_needs_a_reference():
     assert "members-reference-0" not in TEST.needs(TEST.parameters(), measuring().facts)
     assert TEST.needs(TEST.parameters(), measuring(references=1).facts)["members-reference-0"].model == "reference-0"

@@ -33,6 +33,11 @@ POLICY = {
             "evidence_for": ["E28-43-P2"],
         },
         {"test": "language/probabilistic-extraction", "evidence_for": ["E28-43-P2"]},
+        {
+            "test": "language/membership",
+            "parameters": {"records": RECORDS, "max_tokens": 40, "permutations": 99},
+            "evidence_for": ["E28-43-P1"],
+        },
     ],
 }
 
@@ -105,13 +110,15 @@ def test_what_was_paid_is_kept_and_gone_on_with(place):
         third = run(place)
         assert outcomes(third)["language/discoverable-extraction"] == "inconclusive", third.stderr
         assert outcomes(third)["language/probabilistic-extraction"] == "not_run"
+        measured = json.loads((place / "bundle" / "findings.json").read_text())[2]["measurement"]
+        assert (measured["test"], measured["access"]) == ("language/membership", "scores")
         exchanges = place / "bundle" / "exchanges" / "subject"
         *lines, salt = (exchanges / "restricted" / "exchanges.jsonl").read_text().splitlines()
         assert len(json.loads(salt)["salt"]) == 64
         key = (exchanges / "restricted" / "names.key").read_bytes()
         recorded = {request_name(key, json.loads(line)["digest"]) for line in lines}
-        # Two trial questions; members and controls scored, two members continued.
-        assert len(recorded) == len(lines) == 2 + 2 * RECORDS + 2
+        # Two trial questions; members and controls scored as they are and in lower case, two members continued.
+        assert len(recorded) == len(lines) == 2 + 4 * RECORDS + 2
         logged = [json.loads(line) for line in (exchanges / "log.jsonl").read_text().splitlines()]
         answered = [row["request"] for row in logged if row["status"] == 200]
         # The trial questions were asked of every run, and its list of models; all others once.

@@ -12,6 +12,7 @@ from auditor.battery.estimates import between
 from auditor.battery.language.membership_scores import SCORES, calibrated, features, read_scores
 from auditor.battery.membership_outcome import area, caveats, forecast, point, power, primary, roc_figure, strata
 from auditor.battery.per_record import areas
+from auditor.contract.access import gives
 from auditor.core.evidence import Need
 from auditor.core.finding import Measurement, Power
 from auditor.core.record import Record
@@ -63,6 +64,11 @@ class Parameters(Record):
     """Folds in which dataset inference learns."""
 
 
+WITHOUT_MOMENTS = (
+    "Min-K%++ takes the likelihood of every token, which the model behind its server does not give: it is left out."
+)
+
+
 class Membership:
     """Loss, zlib, lowercase, Min-K%, Min-K%++; DC-PDD, ReCaLL and neighbourhood where asked; reference, RMIA, LiRA where they can be."""
 
@@ -87,9 +93,11 @@ class Membership:
             msg = "the subject has no control records, so membership has nothing to compare with"
             raise UnsupportedError(msg, hint="Supply held-out records of the same distribution as data.controls.")
         sample = {"records": parameters.records, "max_tokens": parameters.max_tokens}
+        # Moments take the whole distribution, which no server gives: there Min-K%++ is left out.
+        whole = {**sample, "moments": True} if gives(facts.subject.model, "scores-tokens") else sample
         found: dict[str, Need] = {}
         for dataset in ("members", "controls"):
-            found[dataset] = Need(observer="token-scores", dataset=dataset, parameters={**sample, "moments": True})
+            found[dataset] = Need(observer="token-scores", dataset=dataset, parameters=whole)
             found[f"{dataset}-lowercase"] = Need(
                 observer="token-scores", dataset=dataset, parameters={**sample, "transform": "lowercase"}
             )
@@ -165,6 +173,7 @@ class Membership:
         return Measurement(
             test=self.name,
             test_version=self.version,
+            access=self.access if "min_k_plus_plus" in names else "scores",
             title=self.title,
             statistic=statistic,
             question=self.question,
@@ -182,7 +191,10 @@ class Membership:
                 *_whole_set(parameters, members, controls, measuring),
             ),
             figures=(roc_figure(members, controls, best, areas[best], evidence["blind"], BLIND),),
-            caveats=caveats(measuring.facts, controls, parameters.fpr),
+            caveats=(
+                *caveats(measuring.facts, controls, parameters.fpr),
+                *(() if "min_k_plus_plus" in names else (WITHOUT_MOMENTS,)),
+            ),
             method=(
                 f"Each record gets {len(names)} scores from the passes ({', '.join(names)}). The area "
                 "under each ROC curve and the true positive rate at a threshold taken from the controls have intervals that hold "

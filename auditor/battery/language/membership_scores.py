@@ -134,7 +134,8 @@ def read_scores(evidence: Mapping[str, ObservedTable], side: str, min_k: float) 
     needed: list[Mapping[str, object]] = [*others.values(), *(one for one in (frequency, context) if one is not None)]
     rows: dict[str, list[object]] = {"id": [], "cluster": [], "copies": []}
     scores: dict[str, list[float]] = {}
-    columns = [*rows, "zlib_bytes", "logprob", "mean", "deviation"]
+    columns = [*rows, "zlib_bytes", "logprob"]
+    columns += [name for name in ("mean", "deviation") if name in evidence[side].names]
     for shard in evidence[side].shards(*columns, *(["begin", "previous"] if frequency is not None else [])):
         for row in range(len(shard["id"])):
             name = str(shard["id"][row])
@@ -218,15 +219,17 @@ def _own(shard: Mapping[str, object], row: int, min_k: float) -> dict[str, float
     """Return the scores that one pass over a record gives, and its profile."""
     logprob = _values(shard["logprob"], row)
     own = mean_logprob(logprob)
-    spread = standardized(logprob, _values(shard["mean"], row), _values(shard["deviation"], row))
     size = int(cast("NDArray[np.int32]", shard["zlib_bytes"])[row])
-    return {
+    found = {
         "loss": own,
         "zlib": own / max(size, 1),
         "min_k": lowest_mean(logprob.astype(np.float64), min_k),
-        "min_k_plus_plus": lowest_mean(spread, min_k) if len(spread) else 0.0,
         **profile(logprob),
     }
+    if "mean" in shard:  # the model gives the whole distribution
+        spread = standardized(logprob, _values(shard["mean"], row), _values(shard["deviation"], row))
+        found["min_k_plus_plus"] = lowest_mean(spread, min_k) if len(spread) else 0.0
+    return found
 
 
 def _others(evidence: Mapping[str, ObservedTable], side: str) -> dict[str, dict[str, float]]:
