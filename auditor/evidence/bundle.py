@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import TypeAdapter
+
 from auditor.core.record import Record, canonical_bytes, parse_json
 from auditor.errors import IntegrityError
 from auditor.evidence.shards import RESTRICTED, storage_error, write_file
@@ -125,9 +127,14 @@ class Bundle:
             IntegrityError: The file is missing or does not hold such values.
         """
         try:
-            return tuple(kind.from_plain(item) for item in self.read_plain(name))
+            return TypeAdapter(tuple[kind, ...]).validate_json(self._unambiguous(name))  # type: ignore[valid-type]
         except (ValueError, TypeError) as error:
             raise self._misfit(name, error) from error
+
+    def _unambiguous(self, name: str) -> bytes:
+        """Return the bytes of a JSON file that all readers read alike; its values are let go, as a list of findings is large."""
+        self.read_plain(name)
+        return self.read(name)
 
     def _misfit(self, name: str, error: Exception) -> IntegrityError:
         return IntegrityError(
