@@ -8,6 +8,6 @@ from auditor.testing.conformance import parametrize_with_checks
 TESTS = [item.name for item in listed("tests") if item.target.startswith("auditor.battery.diffusion")]
 
 
-@parametrize_with_checks(*[load("tests", name) for name in TESTS], variants=6)
+@parametrize_with_checks(*[load("tests", name) for name in TESTS], variants=4)
 def test_conformance(check):
     check()

@@ -12,6 +12,9 @@ TESTS = [
 ]
 
 
-@parametrize_with_checks(*[load("tests", name) for name in TESTS], variants=6)
+# Two alarms among four innocents fail; each test's own file has hundreds of them.
+@parametrize_with_checks(
+    *[load("tests", name) for name in TESTS], variants=4
+)  # two alarms among four fail; hundreds of innocents are in each test's own file
 def test_conformance(check):
     check()

@@ -118,4 +118,4 @@ def test_it_stays_quiet_on_the_innocent():
 
 
 def test_it_fires_on_the_guilty():
-    assert sum(fires(measure(RNG(seed), gain=1.5, candidates=200)) for seed in range(40)) >= 38
+    assert sum(fires(measure(RNG(seed), gain=1.5, candidates=200)) for seed in range(20)) >= 19
