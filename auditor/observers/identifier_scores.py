@@ -123,7 +123,7 @@ class IdentifierScoresObserver(EqualNeeds):
     """Lists the identifiers of every compared record, and asks the model for those of some persons."""
 
     name = "identifier-scores"
-    version = 1
+    version = 2
     shard_items = 512
     parameters = Parameters
 

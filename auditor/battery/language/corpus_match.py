@@ -62,7 +62,7 @@ class CorpusMatch:
     """Documents of which a long run comes out in open generations, members beside as many controls."""
 
     name = "language/corpus-match"
-    version = 1
+    version = 2
     title = "Generations matched against the training corpus"
     question = "Does what the model says by itself stand word for word in documents it was trained on?"
     access: Access = "distribution"

@@ -110,7 +110,7 @@ class NearVerbatim:
     """Greedy continuations within a tenth of the suffix in edits, members beside controls."""
 
     name = "language/near-verbatim"
-    version = 1
+    version = 2
     title = "Near-verbatim continuation"
     question = "Given the beginning of a training record, does the model say almost word for word what follows?"
     access: Access = "text"

@@ -62,7 +62,7 @@ class OpenGeneration:
     """Generations that repeat no other, ranked by each published score; the picked ones are verified against the corpus."""
 
     name = "language/open-generation"
-    version = 1
+    version = 2
     title = "Open generation, ranked as an attacker would"
     question = "Among what the model says by itself, do membership scores pick out texts from its training data?"
     access: Access = "distribution"

@@ -64,7 +64,7 @@ class LanguagePersonalData:
     """Extraction, reconstruction and inference of structured identifiers, counted by person."""
 
     name = "language/personal-data"
-    version = 1
+    version = 2
     title = "Personal data that comes out"
     question = "Does the model say identifiers of persons in its training data more often than of persons it never saw?"
     access: Access = "scores"
