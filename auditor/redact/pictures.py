@@ -38,8 +38,12 @@ class Kept:
         self._images: list[tuple[int, NDArray[np.float32]]] = []
         small: list[NDArray[np.float32]] = []
         self.count = 0
+        known: set[bytes] = set()
         for number, content in enumerate(pictures):
             self.count += 1
+            if content in known:
+                continue
+            known.add(content)
             image = _decoded(content)
             if image is not None and min(image.shape) >= _LEAST and _detail(image) >= FLAT:
                 self._images.append((number, image))

@@ -72,8 +72,14 @@ def parts_of(name: str, content: bytes, depth: int = 0) -> Iterator[Part]:
     try:
         yield from reader(name, content, depth)
     except Exception as error:  # noqa: BLE001  (damaged files make parsers fail in any way; the bytes are read then)
-        yield Unread(name, f"{type(error).__name__}: read as bytes")
+        if is_packed(content):
+            yield Unread(name, f"{type(error).__name__}: read as bytes")
         yield from _plain(name, content, depth)
+
+
+def is_packed(content: bytes) -> bool:
+    """Return whether text in a file cannot be seen in its bytes."""
+    return _reader(content).__name__ not in {"_plain", "json_parts"} and content.lstrip()[:1] != b"<"
 
 
 def _reader(content: bytes) -> Callable[[str, bytes, int], Iterator[Part]]:
@@ -221,7 +227,7 @@ def _decoded(where: str, packed: str, depth: int) -> Iterator[Part]:
         part = plain[offset:]
         part = part[: len(part) - 1] if len(part) % 4 == 1 else part
         content = base64.b64decode(part + "=" * (-len(part) % 4))
-        if _reader(content) is not _plain or _readable(content):
+        if is_packed(content) or _readable(content):
             yield from parts_of(f"{where}, base64", content, depth + 1)
             return
         if content[:2] in {b"\x78\x9c", b"\x78\x01", b"\x78\xda"}:

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from auditor.core.canary import HOLE, CanarySet
+from auditor.core.evidence import Observation, ObservationRecord
 from auditor.core.record import parse_json
 from auditor.errors import IntegrityError
 from auditor.evidence import bundle as layout
 from auditor.evidence.shards import RESTRICTED
+from auditor.evidence.table import RECORD_FILE
 from auditor.redact.letters import bare
 from auditor.redact.tables import LONGEST_NAME, digits_of, is_name
 
@@ -56,13 +58,15 @@ class Secret(NamedTuple):
 
 
 def texts_in(bundle: Path) -> Iterator[Texts]:
-    """Yield the restricted texts of a bundle.
+    """Yield the restricted texts of a bundle; those of the controls of the instrument are made up, and belong to nobody.
 
     Raises:
         IntegrityError: A file cannot be read.
     """
     for path in restricted_files(bundle):
         name = path.relative_to(bundle).as_posix()
+        if _made_up(path):
+            continue
         try:
             if path.suffix == ".parquet":
                 yield from _columns(name, path)
@@ -79,6 +83,20 @@ def texts_in(bundle: Path) -> Iterator[Texts]:
         except (OSError, pa.ArrowException, ValueError) as error:
             msg = f"{name}: the restricted part cannot be read ({type(error).__name__})"
             raise IntegrityError(msg, hint="Take the whole bundle again from its origin.") from error
+
+
+def _made_up(path: Path) -> bool:
+    """Return whether a restricted file is of a control subject."""
+    seen = _observation_of(path)
+    return seen is not None and seen.subject != "audited"
+
+
+def _observation_of(path: Path) -> Observation | None:
+    """Return the observation that a restricted file is of; None where it is of none, or of one that was not finished."""
+    record = path.parent.parent / RECORD_FILE
+    if path.parent.parent.parent.name != layout.OBSERVATIONS or not record.exists():
+        return None
+    return ObservationRecord.from_plain(parse_json(record.read_bytes())).observation
 
 
 def _of_another_tool(bundle: Path, name: str, path: Path) -> Texts:
@@ -140,9 +158,10 @@ def _strings(text: str) -> list[str]:
 
 
 def pictures_in(bundle: Path) -> Iterator[tuple[Origin, int, bytes]]:
-    """Yield the restricted pictures of a bundle, encoded, each with origin and row."""
+    """Yield the restricted pictures of a bundle, encoded, each with origin and row; not those that the policy lets be shown."""
     for path in restricted_files(bundle):
-        if path.suffix != ".parquet":
+        seen = _observation_of(path) if path.suffix == ".parquet" else None
+        if seen is None or seen.subject != "audited" or seen.parameters.get("pictures") == "full":
             continue
         schema = pq.read_schema(path)
         name = path.relative_to(bundle).as_posix()
