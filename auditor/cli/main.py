@@ -10,6 +10,7 @@ import typer
 from auditor import __version__
 from auditor.cli import (
     annex,
+    archive,
     attach,
     canary,
     catalogue,
@@ -71,6 +72,7 @@ app.command("export")(export.export)
 app.command("import")(imports.import_)
 app.command("guard")(guard.guard)
 app.command("annex")(annex.annex)
+app.command("archive")(archive.archive)
 app.command("disclose")(disclose.disclose)
 app.command("keygen")(keygen.keygen)
 app.command("tests")(catalogue.list_tests)

@@ -31,10 +31,15 @@ def check_address(address: str) -> None:
 
 
 def request_time_stamp(content: bytes, address: str) -> bytes:
-    """Return a time-stamp token (DER) over the SHA-256 of a content; its signature is not checked here.
+    """Return a time-stamp token (DER) over the SHA-256 of a content, which alone leaves this machine; see `stamp_of`."""
+    return stamp_of(hashlib.sha256(content).digest(), address)
+
+
+def stamp_of(digest: bytes, address: str) -> bytes:
+    """Return a time-stamp token (DER) over a digest; its signature is not checked here.
 
     Args:
-        content: What is stamped; only its digest leaves this machine.
+        digest: SHA-256 of what is stamped.
         address: Where the authority listens, http or https.
 
     Raises:
@@ -50,7 +55,7 @@ def request_time_stamp(content: bytes, address: str) -> bytes:
     stamper = HTTPTimeStamper(address, timeout=TIMEOUT_S)
     try:
         with _quietly():
-            token = asyncio.run(stamper.async_timestamp(hashlib.sha256(content).digest(), "sha256"))
+            token = asyncio.run(stamper.async_timestamp(digest, "sha256"))
         return bytes(token.dump())
     except (TimestampRequestError, OSError) as error:
         reason = f"{error}" + (f": {error.__cause__}" if error.__cause__ else "")

@@ -57,6 +57,8 @@ class PdfCheck:
 
     holds: bool
     detail: str
+    stamp: TimeStamp | None = None
+    """The time stamp over the signature, where it holds and has one."""
 
 
 def sign_pdf(
@@ -113,7 +115,7 @@ def sign_pdf(
     with quietly():
         _at(signing_time)(
             metadata, signer=_cms_signer(signer, signing_time, time_stamp), new_field_spec=place
-        ).sign_pdf(_writer(pdf), output=out, bytes_reserved=_RESERVED if time_stamp else None)
+        ).sign_pdf(incremental_writer(pdf), output=out, bytes_reserved=_RESERVED if time_stamp else None)
     return out.getvalue()
 
 
@@ -130,8 +132,8 @@ def _at(signing_time: dt.datetime) -> Any:  # noqa: ANN401  (a class of an untyp
     return At
 
 
-def _writer(pdf: bytes) -> Any:  # noqa: ANN401
-    """Return a writer that adds a signature and nothing else: no new metadata, no random file identifier."""
+def incremental_writer(pdf: bytes) -> Any:  # noqa: ANN401
+    """Return a writer that adds what it is told to and nothing else: no new metadata, no random file identifier."""
     from pyhanko.pdf_utils import generic
     from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 
@@ -374,7 +376,7 @@ def _check_document(pdf: bytes, trusted: x509.Certificate, stamp: TimeStamp | No
     if stamp is None:
         return PdfCheck(holds=True, detail=f"{said} by the signer's own claim")
     whose = "" if stamp.trusted else ", which is NOT checked: give its certificate with --trust-timestamp"
-    return PdfCheck(holds=True, detail=f"{said}, time-stamped {stamp.described()}{whose}")
+    return PdfCheck(holds=True, detail=f"{said}, time-stamped {stamp.described()}{whose}", stamp=stamp)
 
 
 def attachments_of(pdf: bytes) -> dict[str, bytes]:

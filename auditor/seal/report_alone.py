@@ -4,6 +4,8 @@
  (2) the evidence is attached; each file is named with its digest, so that it can be compared with a bundle
  (3) the attached files belong together: the plan is about the attached policy and subject, and the assessment ends as the
      findings do
+Of its long-term form, as `auditor archive` makes it, these steps are about the report that the file begins with, and one more:
+ (4) behind the report stand proofs and nothing else, under a time stamp over the entire file
 What is not checked is named: it needs the bundle.
 """
 
@@ -18,6 +20,7 @@ from auditor.core.record import canonical_bytes, digest_of_files, parse_json
 from auditor.errors import EXIT_CLEAR, EXIT_SIGNAL, EXIT_UNRESOLVED, IntegrityError
 from auditor.evidence.bundle import ASSESSMENT, FINDINGS, PLAN, POLICIES, POLICY, SUBJECT
 from auditor.seal.keys import fingerprint
+from auditor.seal.long_term import check_archive, described, is_archive, report_in
 from auditor.seal.pades import attachments_of, check_pdf_signature, signer_of
 from auditor.seal.step import Step, checked
 
@@ -55,11 +58,40 @@ def verify_pdf(
         authority: Certificate of the time-stamping authority, or of the one that issued it, from the user.
     """
     own = "the signer's certificate"
-    return (
-        checked(1, "signature of the PDF", own, lambda: _signature(_read(path), trusted, authority)),
+    steps = (
+        checked(1, "signature of the PDF", own, lambda: _of_report(path, trusted, authority)),
         checked(2, "attachments", own, lambda: _attachments(_signed(path, trusted, authority))),
         checked(3, "attached evidence", own, lambda: _agreeing(_signed(path, trusted, authority))),
     )
+    if not _archived(path):
+        return steps
+    needs = "the certificates of the signer and of the time-stamping authority"
+    return (*steps, checked(4, "long-term proofs", needs, lambda: _proofs(_read(path), trusted, authority)))
+
+
+def _of_report(path: Path, trusted: x509.Certificate | None, authority: x509.Certificate | None) -> str:
+    said = _signature(_report(path), trusted, authority)
+    return f"of the report that the file begins with: {said}" if _archived(path) else said
+
+
+def _archived(path: Path) -> bool:
+    try:
+        return is_archive(_read(path))
+    except IntegrityError:
+        return False
+
+
+def _report(path: Path) -> bytes:
+    """Return the report: the file, or where it is a long-term form, what that begins with."""
+    content = _read(path)
+    return report_in(content) if is_archive(content) else content
+
+
+def _proofs(content: bytes, trusted: x509.Certificate | None, authority: x509.Certificate | None) -> str:
+    if trusted is None:
+        msg = "not read: the signer is NOT trusted"
+        raise IntegrityError(msg)
+    return described(check_archive(content, trusted, authority), trusted, trusted=authority is not None)
 
 
 def _read(path: Path) -> bytes:
@@ -90,7 +122,7 @@ def _signature(pdf: bytes, trusted: x509.Certificate | None, authority: x509.Cer
 
 def _signed(path: Path, trusted: x509.Certificate | None, authority: x509.Certificate | None) -> dict[str, bytes]:
     """Return the attachments of a PDF that the trusted key has signed; nothing of another one is opened."""
-    pdf = _read(path)
+    pdf = _report(path)
     if trusted is None or not check_pdf_signature(pdf, trusted, authority=authority).holds:
         msg = "not read: nobody trusted has signed them"
         raise IntegrityError(msg)
