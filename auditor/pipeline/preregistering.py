@@ -173,6 +173,11 @@ def check_before(bundle: Bundle, given: Preregistered | None, started: dt.dateti
         msg = f"{bundle.root}: the audit was begun with another commitment"
         raise UsageError(msg, hint="Give the same one, or choose another folder with --out.")
     begun = started
+    if not bundle.has(layout.ENVIRONMENT) and _holds_evidence(bundle):
+        msg = (
+            f"{bundle.root}: there is evidence, and nothing says when it was begun: it may be older than the commitment"
+        )
+        raise UsageError(msg, hint="Begin in a new folder: what was seen before is not committed beforehand.")
     if bundle.has(layout.ENVIRONMENT):
         begun = dt.datetime.fromisoformat(bundle.read_plain(layout.ENVIRONMENT)["created"])
     if given.committed.latest > begun:
@@ -181,6 +186,12 @@ def check_before(bundle: Bundle, given: Preregistered | None, started: dt.dateti
             msg,
             hint="Only what is committed before is a commitment: begin in a new folder, or check this machine's clock.",
         )
+
+
+def _holds_evidence(bundle: Bundle) -> bool:
+    """Return whether something was observed or answered already: finished shards are never made again."""
+    folders = (bundle.root / layout.OBSERVATIONS, bundle.root / layout.EXCHANGES)
+    return any(path.is_file() for folder in folders if folder.is_dir() for path in folder.rglob("*"))
 
 
 def place_in(bundle: Bundle, given: Preregistered | None) -> None:

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.core.record import canonical_bytes, parse_json
-from auditor.errors import IntegrityError
+from auditor.errors import IntegrityError, UsageError
+from auditor.evidence.bundle import Bundle
+from auditor.pipeline.preregistering import Preregistered, check_before
 from auditor.seal.dsse import sign
 from auditor.seal.keys import load_signer
 from auditor.seal.new_key import generate_key
@@ -50,6 +52,23 @@ def test_what_was_signed_is_what_is_read(signer, envelope):
         "policy.yaml": MADE.policy.files[0],
         "model": MADE.subject.model,
     }
+
+
+@pytest.mark.parametrize("left", ["observations/ab/shard-00000.parquet", "exchanges/subject/log.jsonl"])
+def test_evidence_of_unknown_age_is_no_evidence_after_a_commitment(signer, envelope, tmp_path, left):
+    """Observations of an audit that was looked at, copied into a new folder, would be taken for new ones: none is made again."""
+    given = Preregistered(envelope, None, open_preregistration(envelope, signer.certificate), b"")
+    bundle = Bundle(tmp_path / "bundle")
+    bundle.prepare()
+    check_before(bundle, given, LATER)
+    path = bundle.root / left
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"seen before")
+    with pytest.raises(UsageError, match="older than the commitment"):
+        check_before(bundle, given, LATER)
+    check_before(bundle, None, LATER)
+    bundle.write("environment.json", canonical_bytes({"created": LATER.isoformat()}))
+    check_before(bundle, given, LATER)
 
 
 def test_the_time_stamp_counts_where_it_is_later(signer, envelope):
