@@ -65,7 +65,7 @@ class PromptedExtraction:
     """Generate, find cliques, verify against the image; thresholds from half of the controls, rates from the other."""
 
     name = "diffusion/prompted-extraction"
-    version = 2
+    version = 1
     title = "Prompted extraction"
     question = "Asked for the caption of a training image, does the model give the image back?"
     access: Access = "text"
