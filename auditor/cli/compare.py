@@ -126,7 +126,9 @@ def _print_pair(pair: Pair) -> None:
         ]
         table.add_row(*(Text(spelled(cell)) for cell in cells), style=_STYLES[row.direction])
     console.print(table)
-    lines = [f"{item.what} differs: {item.consequence}." for item in pair.mismatches]
+    lines = [
+        f"{item.what}{'' if item.first == item.second else ' differs'}: {item.consequence}." for item in pair.mismatches
+    ]
     lines += [
         f"{item.kind} {item.name}, {item.field}: {item.first or 'none'} -> {item.second or 'none'}"
         for item in pair.declared

@@ -132,6 +132,9 @@ def _records_apart(kind: str, one: Mapping[str, Record], other: Mapping[str, Rec
 
 
 def _change(kind: str, name: str, field: str, first: object, second: object) -> Change:
+    if isinstance(first, dict) and isinstance(second, dict):  # of two mappings what differs in them
+        apart = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+        first, second = ({key: side[key] for key in apart if key in side} for side in (first, second))
     return Change.model_validate(
         {"kind": kind, "name": name, "field": field, "first": _word(first), "second": _word(second)}
     )
@@ -196,7 +199,7 @@ def clause_changes(
         if "contradiction" in fields and first.subject.release_context is not second.subject.release_context:
             causes.append("the declared release context")
         causes += [
-            f"evidence_for of {change.name}"
+            f"the evidence_for of {change.name}"
             for change in made
             if change.kind == "test" and name in change.first + change.second
         ]

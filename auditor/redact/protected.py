@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,11 +17,15 @@ from auditor.evidence import bundle as layout
 from auditor.evidence.shards import RESTRICTED
 from auditor.evidence.table import RECORD_FILE
 from auditor.redact.letters import bare
+from auditor.redact.own_words import Words
+from auditor.redact.runs import RUN
 from auditor.redact.tables import LONGEST_NAME, digits_of, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 TAIL = 12
 """Letters of the sentence around a canary that stand before its secret where both are looked for together."""
@@ -100,13 +105,13 @@ def _observation_of(path: Path) -> Observation | None:
 
 
 def _of_another_tool(bundle: Path, name: str, path: Path) -> Texts:
-    """Return the texts of a file that another tool wrote, without those that were taken in to be shown."""
+    """Return the texts of a file that another tool wrote, without those of which every run was taken in to be shown."""
     said = path.read_text("utf-8", "replace")
     texts = _strings(said) or [text for line in said.splitlines() for text in _strings(line) or [line]]
-    shown = (
-        set(_strings((bundle / layout.EXTERNAL).read_text("utf-8"))) if (bundle / layout.EXTERNAL).exists() else set()
+    shown = Words(
+        _strings((bundle / layout.EXTERNAL).read_text("utf-8")) if (bundle / layout.EXTERNAL).exists() else []
     )
-    kept = [text for text in texts if text not in shown and " ".join(text.split()) not in shown]
+    kept = [text for text in texts if _longest_gap(shown.covered(bare(text))) >= RUN]
     return Texts(Origin(name, "", whole=False), kept, list(range(len(kept))))
 
 
@@ -115,6 +120,12 @@ def restricted_files(bundle: Path) -> list[Path]:
     return sorted(
         path for path in bundle.rglob("*") if RESTRICTED in path.relative_to(bundle).parts[:-1] and path.is_file()
     )
+
+
+def _longest_gap(covered: NDArray[np.bool_]) -> int:
+    """Return the length of the longest stretch that is not covered."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([True], covered, [True])).astype(np.int8)))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
 def _columns(name: str, path: Path) -> Iterator[Texts]:

@@ -137,8 +137,8 @@ def test_what_does_not_stand_in_the_files_is_found_even_if_the_signer_put_it_the
     reseal(forged, small)
     code, said, _ = small.verify(str(forged), "--json")
     assert code == 4
-    assert steps(said)[4]["holds"], said
-    assert not steps(said)[8]["holds"], said
+    assert steps(said)[4]["held"], said
+    assert not steps(said)[8]["held"], said
 
 
 @pytest.mark.parametrize(
