@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditor.core.evidence import Omission
-from auditor.core.finding import Estimate, Finding, InstrumentCheck, Measurement, Outcome
+from auditor.core.finding import Estimate, Finding, Gate, InstrumentCheck, Measurement, Outcome
 from auditor.core.policy import TestEntry, Tolerance
 from auditor.statistics.multiplicity import holm
 from auditor.statistics.power import records_needed
@@ -111,7 +111,7 @@ def _invalid(entry: TestEntry, found: Measurement, instrument: Sequence[Instrume
             return Outcome.INVALID, f"A control of the instrument failed: the test {what}. {check.answer}"
     broken = [gate for gate in found.gates if not gate.held and gate.on_failure == "invalid"]
     if broken:
-        return Outcome.INVALID, "; ".join(f"{gate.name}: {gate.detail}" for gate in broken)
+        return Outcome.INVALID, _unmet(broken)
     return None
 
 
@@ -125,8 +125,13 @@ def _confirmed(found: Measurement) -> Decision | None:
 def _gates(found: Measurement) -> Decision | None:
     broken = [gate for gate in found.gates if not gate.held]
     if broken:
-        return Outcome.INCONCLUSIVE, "; ".join(f"{gate.name}: {gate.detail}" for gate in broken)
+        return Outcome.INCONCLUSIVE, _unmet(broken)
     return None
+
+
+def _unmet(broken: Sequence[Gate]) -> str:
+    """Return what did not hold; a gate's name says what would have to be so, and alone would be read as what is."""
+    return "; ".join(f"Condition not met ({gate.name}): {gate.detail}" for gate in broken)
 
 
 def _signal(found: Measurement, p_adjusted: float, alpha: float) -> Decision | None:

@@ -178,3 +178,10 @@ def test_more_leak_never_looks_better(p, more, low, width):
 def test_every_reason_names_a_number_or_a_cause():
     for found in (measurement(), Omission(reason="budget", message="spent", where="here")):
         assert len(judged(found).reason) > 10
+
+
+@pytest.mark.parametrize("on_failure", ["invalid", "inconclusive"])
+def test_a_condition_that_did_not_hold_is_not_told_as_a_fact(on_failure):
+    """The name of a gate says what would have to be so: "members and controls are alike"."""
+    gate = Gate(name="the sides are alike", held=False, on_failure=on_failure, detail="the bound reaches 0.6")
+    assert judged(measurement(gates=(gate,))).reason == "Condition not met (the sides are alike): the bound reaches 0.6"
