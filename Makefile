@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := out/demo
 
-.PHONY: demo demo-images test static suite setup system lint types layers clean schemas
+.PHONY: demo demo-images test static suite setup system lint types layers clean schemas languages
 
 demo: setup  ## audit the shipped sample language model and print where the report is
 	$(call audit,notes-lm,$(DEMO))
@@ -67,6 +67,9 @@ system:
 schemas: setup  ## write docs/schemas and docs/clauses.md again
 	@$(BIN)/python -m auditor.policy.schema docs/schemas
 	@$(BIN)/python -m auditor.policy.table docs/clauses.md
+
+languages: setup  ## read every message of the report again into templates/languages; translations are kept
+	@$(BIN)/python -m auditor.language update
 
 clean:
 	rm -rf $(VENV) out build dist
