@@ -37,6 +37,8 @@ SHAPES = {"signal": "s", "no-signal": "o", "inconclusive": "D", "invalid": "X", 
 """Marks of outcomes: told apart without colour."""
 WIDTH, HEIGHT = 4.7, 2.35
 """Inches of a figure; beside its numbers it is drawn about as large on paper, so that its letters are those of the page."""
+HALF = 0.5
+"""A survival curve that stays below this share is drawn on a scale of its own."""
 WIDE = 7.1
 """Inches: the width of a page."""
 FACES = ("SourceSans3-Regular.ttf", "SourceSans3-SemiBold.ttf", "DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
@@ -46,6 +48,8 @@ READERS = "'Source Sans 3', system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-s
 MOST_POINTS = 1000
 """Points of a series that are drawn."""
 LONGEST_LABEL = 60
+LONGEST_UPRIGHT = 42
+"""Characters that fit beside the height of a figure; longer words are set smaller."""
 MOST_FINDINGS = 100
 """Rows of the overview."""
 _FONT = {
@@ -123,7 +127,8 @@ def draw(figure: Figure, *, identity: str) -> bytes:
                 _points(axes, series)
         _scale(axes, figure)
         axes.set_xlabel(_label(figure.x_label), color=INK)
-        axes.set_ylabel(_label(figure.y_label), color=INK)
+        label = _label(figure.y_label)
+        axes.set_ylabel(label, color=INK, fontsize=min(9.0, LONGEST_UPRIGHT * 9.0 / max(len(label), 1)))
         legend = axes.legend(fontsize=8, frameon=False, loc="best")
         for text in legend.get_texts():
             text.set_color(INK)
@@ -198,7 +203,18 @@ def _scale(axes: Any, figure: Figure) -> None:  # noqa: ANN401
         axes.xaxis.set_major_formatter(ScalarFormatter())
     if figure.y_scale != "log" and figure.kind in {"intervals", "survival"}:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_ylim(bottom=-0.02)
+        seen = [
+            end
+            for series in figure.series
+            if series.role != "limit"
+            for end in (*series.y, *(series.high or ()))
+            if math.isfinite(end)
+        ]
+        most = max(seen, default=1.0)
+        if figure.kind == "survival" and 0 < most < HALF:  # what is small is seen, a limit is a line that goes on
+            axes.set_ylim(bottom=-0.02 * most, top=1.2 * most)
+        else:
+            axes.set_ylim(bottom=-0.02)
     elif figure.y_scale != "log":
         axes.set_ylim(bottom=min(0.0, *(value for series in figure.series for value in series.y)))
     if figure.kind == "roc":
@@ -227,7 +243,7 @@ def forest(findings: Sequence[Finding], say: Callable[[str], str] = str) -> byte
         words = {finding.outcome: say(OUTCOMES[finding.outcome][1]) for finding in shown}
         longest = max(map(len, titles))
         canvas, axes = _canvas(
-            0.6 + 0.21 * len(shown),
+            0.5 + 0.175 * len(shown),
             width=WIDE,
             left=min(0.2 + 0.062 * longest, 3.0),
             right=max(1.0, 0.2 + 0.062 * max(map(len, words.values()))),

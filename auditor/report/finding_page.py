@@ -23,7 +23,7 @@ MOST_PICTURES = 48
 """Exhibits of one finding that are shown as pictures."""
 MOST_POINTS = 12
 """Points of a series that stand in the table of its figure."""
-MOST_BESIDE = 22
+MOST_BESIDE = 20
 """Rows of numbers, heads included, that are as high as a figure in print."""
 MOST_COLUMNS_BESIDE = 2
 ATTACHED = "findings.json"
