@@ -171,6 +171,7 @@ def import_external(
         DataError: The file cannot be read, does not fit its format, or is about another model.
         IntegrityError: The bundle is damaged, or was not sealed by whom the user trusts.
         KeyMaterialError: A certificate cannot be read.
+        LeakError: It quotes what is restricted in the bundle.
         UsageError: There is no bundle.
     """
     from auditor.exchange.external import external  # noqa: PLC0415  (heavy)
@@ -178,6 +179,7 @@ def import_external(
     from auditor.seal.external import sign_external  # noqa: PLC0415
 
     found = external(file, form, source_of(path, trust), read=now().isoformat())
+    guard_made(Bundle(path), {"external addendum": found.canonical()})
     return found, sign_external(found, signer)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pikepdf
 import pytest
+from checkpoints import command
 from small_subject import Small, make_small
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "exchange"))
@@ -169,6 +170,27 @@ def test_a_file_given_twice_is_refused(small):
         "never", "--external", small.folder / "minimal.json", "--external", small.folder / "copy.json"
     )
     assert (code, "given already" in complaint) == (2, True)
+
+
+def test_a_file_that_quotes_a_training_record_ends_in_nothing_that_is_shared(small):
+    """In the run and beside a sealed bundle: the leak guard stops both, and names no word of it."""
+    record = json.loads((small.folder / "members.jsonl").read_text().splitlines()[0])["text"]
+    quoting = minimal(model={"name": "m"})
+    quoting["findings"][0]["notes"] = [f"It said: {record[:380]}"]
+    path = small.folder / "quoting.json"
+    path.write_text(json.dumps(quoting))
+    code, said, complaint = small.run("quoting", "--external", path)
+    assert code == 4, said + complaint
+    assert "restricted text" in complaint
+    assert "external.json" in complaint
+    assert not (small.folder / "quoting" / "seal.dsse.json").exists()
+    addendum = small.folder / "addendum.json"
+    code, said, complaint = command(
+        "import", small.folder / "alone", path, "--key", small.key, "--cert", small.cert, "--out", addendum
+    )
+    assert code == 4, said + complaint
+    assert not addendum.exists()
+    assert record[:40] not in complaint
 
 
 def test_an_audit_keeps_what_it_was_begun_with(small, tmp_path):
