@@ -43,7 +43,9 @@ COLUMNS = (
     Column(name="loss", type="double", unit="nat", meaning="loss"),
     Column(name="text", type="string", unit="none", meaning="text", restricted=True),
 )
-ATTACHED = (layout.FINDINGS, layout.ASSESSMENT, layout.PLAN, layout.POLICY)
+PARENT = f"{layout.POLICIES}/1.yaml"
+"""A policy that the audited one extends: it lies in a folder, in the bundle and in the PDF."""
+ATTACHED = (layout.FINDINGS, layout.ASSESSMENT, layout.PLAN, layout.POLICY, PARENT)
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,8 @@ def audited(bundle: Path) -> None:
     """Write everything that comes before the seal."""
     bundle.mkdir()
     (bundle / layout.POLICY).write_text("id: small\nversion: 1\n")
+    (bundle / PARENT).parent.mkdir()
+    (bundle / PARENT).write_text("id: parent\nversion: 1\n")
     (bundle / layout.SUBJECT).write_bytes(canonical_bytes({"name": "small", "model": {"digest": MODEL}}))
     (bundle / layout.PLAN).write_bytes(
         canonical_bytes(
