@@ -121,6 +121,7 @@ def _change(row: dict[str, Any], number: int, entry: Mapping[str, Any], child: D
         if key in _MERGED and isinstance(value, dict) and isinstance(row.get(key), dict):
             if key == "tolerance":
                 _check_contexts(row[key], value, number, child)
+                _check_word(row[key], value, number, child)
             row[key] = {**row[key], **value}
         else:
             row[key] = value
@@ -140,6 +141,26 @@ def _check_contexts(inherited: Mapping[str, Any], own: Mapping[str, Any], number
             f"numbers of its own for release contexts ({said}), which would go before it"
         )
         raise PolicyError(msg, hint="Say `by_release_context` too: those that hold, or `{}` for none.")
+
+
+def _check_word(inherited: Mapping[str, Any], own: Mapping[str, Any], number: int, child: Document) -> None:
+    """Refuse a number with the reason of another one: the report prints both side by side, as somebody's word.
+
+    Raises:
+        PolicyError: A tolerance is changed, and its reason or its author is inherited.
+    """
+    changed = [
+        key
+        for key in ("at_most", "absolute_at_most", "by_release_context")
+        if key in own and own[key] != inherited.get(key)
+    ]
+    silent = [key for key in ("reason", "set_by") if key not in own]
+    if changed and silent:
+        msg = (
+            f"{child.where(['tests', number, 'tolerance', changed[0]])}: {changed[0]} is changed, and {' and '.join(silent)} "
+            f"would be inherited from the number before"
+        )
+        raise PolicyError(msg, hint="Say in the tolerance why the new number, and by whose word (`reason`, `set_by`).")
 
 
 def _changes(child: Document, parent: Document, merged: Mapping[str, Any]) -> Iterator[Override]:

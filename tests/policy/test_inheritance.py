@@ -46,13 +46,14 @@ def test_parts_of_an_entry_are_changed_key_by_key_and_every_change_is_listed(tmp
         tmp_path,
         HEAD
         + "confidence: 0.9\nwithout: {language/membership: no scores}\ntests:\n"
-        + "  - {test: language/exposure, because: more bits, tolerance: {at_most: 5.0}, parameters: {candidates: 512}}\n"
+        + "  - {test: language/exposure, because: more bits, parameters: {candidates: 512},"
+        + " tolerance: {at_most: 5.0, reason: five, set_by: controller}}\n"
         + "  - {test: language/duplication, parameters: {records: 10}}\n",
     )
     before, after = entries(shipped("baseline")), entries(own)
     assert list(after) == [name for name in before if name != "language/membership"] + ["language/duplication"]
     was, now = before["language/exposure"], after["language/exposure"]
-    assert now.tolerance == was.tolerance.model_copy(update={"at_most": 5.0})
+    assert now.tolerance == was.tolerance.model_copy(update={"at_most": 5.0, "reason": "five", "set_by": "controller"})
     assert now.parameters == was.parameters | {"candidates": 512}
     assert now.least == was.least
     listed = {change.place: (change.inherited, change.now, change.because) for change in own.policy.overrides}
@@ -60,6 +61,8 @@ def test_parts_of_an_entry_are_changed_key_by_key_and_every_change_is_listed(tmp
         "confidence": ("0.95", "0.9", "we know better"),
         "language/membership": ("asked for", "left out", "no scores"),
         "language/exposure.tolerance.at_most": ("3.0", "5.0", "more bits"),
+        "language/exposure.tolerance.reason": (was.tolerance.reason, "five", "more bits"),
+        "language/exposure.tolerance.set_by": ("engineering default", "controller", "more bits"),
         "language/exposure.parameters.candidates": ("4096", "512", "more bits"),
         "language/duplication": ("not asked for", "asked for", "we know better"),
     }
@@ -69,7 +72,8 @@ def test_a_changed_tolerance_says_what_holds_in_each_release_context(tmp_path):
     """The inherited 0.01 for internal release went before a stricter number, a hundred times as much as it says."""
     text = (
         HEAD
-        + "tests:\n  - {test: language/discoverable-extraction, because: stricter, tolerance: {at_most: 0.0001%s}}\n"
+        + "tests:\n  - {test: language/discoverable-extraction, because: stricter,"
+        + " tolerance: {at_most: 0.0001, reason: few, set_by: controller%s}}\n"
     )
     with pytest.raises(PolicyError, match=r"own.yaml:7.*internal 0.01.*open-weights 0.0001"):
         written(tmp_path, text % "")
@@ -116,6 +120,11 @@ ENTRY = "tests:\n  - {test: language/exposure, "
         (HEAD + "without: [language/exposure]\n", ["own.yaml:6", "its reason"]),
         (HEAD + "without: {language/exposure: x}\n" + ENTRY + "because: y}\n", ["own.yaml:6", "another line"]),
         (HEAD + ENTRY + "because: y, tolerance: {at_most: much}}\n", ["own.yaml:7", "at_most"]),
+        (
+            HEAD + ENTRY + "because: y, tolerance: {at_most: 5.0, reason: five}}\n",
+            ["own.yaml:7", "set_by would be inherited"],
+        ),
+        (HEAD + ENTRY + "because: y, tolerance: {absolute_at_most: 9.0}}\n", ["own.yaml:7", "reason and set_by"]),
         (HEAD + ENTRY + "because: y, tolerances: {at_most: 1.0}}\n", ["own.yaml:7", "tolerances"]),
         (HEAD + "overrides: []\n", ["own.yaml:6", "reader"]),
         (HEAD + "tests: [{because: y}]\n", ["own.yaml:6", "without the name"]),
