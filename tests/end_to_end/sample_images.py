@@ -163,7 +163,6 @@ def _image_place(folder: Path, subject: Path, exhibits: str, parameters: dict[st
         image_policy(folder / "policy.yaml", exhibits, parameters),
         folder / "key" / "auditor.key.pem",
         folder / "key" / "auditor.crt.pem",
-        threads=1,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import resource
@@ -9,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from sample_audit import auditor
+from sample_audit import auditor, quickly
 
 from auditor.seal.new_key import generate_key
 
@@ -35,7 +36,7 @@ def refused(done, *words, code=2):
 
 
 def plan(subject, *more):
-    return auditor("plan", subject, "--no-time", *more)
+    return quickly("plan", subject, "--no-time", *more)
 
 
 def test_a_subject_file_that_is_not_there(tmp_path):
@@ -104,19 +105,7 @@ def test_weights_that_are_not_numbers(subject, place, tmp_path):
     name = next(iter(tensors))
     tensors[name] = tensors[name] * float("nan")
     save_file(tensors, weights, metadata={"format": "pt"})
-    done = auditor(
-        "run",
-        subject,
-        "--policy",
-        place.policy,
-        "--out",
-        tmp_path / "out",
-        "--key",
-        place.key,
-        "--cert",
-        place.cert,
-        "-q",
-    )
+    done = dataclasses.replace(place, subject=subject).run(tmp_path / "out")
     refused(done, "NaN", name)
 
 
@@ -125,19 +114,7 @@ def test_a_tokenizer_of_another_model(subject, place, tmp_path):
     tokenizer = json.loads(path.read_text())
     tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 5000, "content": "<other>"})
     path.write_text(json.dumps(tokenizer))
-    done = auditor(
-        "run",
-        subject,
-        "--policy",
-        place.policy,
-        "--out",
-        tmp_path / "out",
-        "--key",
-        place.key,
-        "--cert",
-        place.cert,
-        "-q",
-    )
+    done = dataclasses.replace(place, subject=subject).run(tmp_path / "out")
     refused(done, "tokenizer", "does not belong")
 
 
@@ -191,14 +168,14 @@ def test_coin_flips_changed_after_the_fact(subject):
 
 
 def test_a_key_that_is_not_there(place, tmp_path):
-    done = auditor("run", place.subject, "--key", tmp_path / "no.pem", "--cert", place.cert, "--out", tmp_path / "out")
+    done = quickly("run", place.subject, "--key", tmp_path / "no.pem", "--cert", place.cert, "--out", tmp_path / "out")
     refused(done, "no.pem", "auditor keygen")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_key_that_belongs_to_another_certificate(place, tmp_path):
-    auditor("keygen", "--name", "Other", "--out", tmp_path)
-    done = auditor(
+    quickly("keygen", "--name", "Other", "--out", tmp_path)
+    done = quickly(
         "run", place.subject, "--key", tmp_path / "auditor.key.pem", "--cert", place.cert, "--out", tmp_path / "out"
     )
     refused(done, "does not belong to the certificate")
@@ -206,27 +183,30 @@ def test_a_key_that_belongs_to_another_certificate(place, tmp_path):
 
 def test_an_expired_certificate_is_refused_before_the_run(place, tmp_path):
     files = generate_key(tmp_path, "Old", now=dt.datetime(2020, 1, 1, tzinfo=dt.UTC), days=30)
-    done = auditor("run", place.subject, "--key", files.key, "--cert", files.certificate, "--out", tmp_path / "out")
+    done = quickly("run", place.subject, "--key", files.key, "--cert", files.certificate, "--out", tmp_path / "out")
     refused(done, "expired on 2020-01-31")
     assert not (tmp_path / "out").exists()
 
 
 def test_an_output_that_cannot_be_written(place):
-    done = auditor("run", place.subject, "--out", "/dev/null/bundle", "--key", place.key, "--cert", place.cert)
+    done = quickly("run", place.subject, "--out", "/dev/null/bundle", "--key", place.key, "--cert", place.cert)
     refused(done, "cannot be written", "--out", code=5)
 
 
 def test_a_full_disk_keeps_what_is_done(place, tmp_path):
     """A limit on the size of files stands for the disk: writing fails in the middle, and the next run goes on."""
     out = tmp_path / "bundle"
+    (tmp_path / "policy.yaml").write_text(place.policy.read_text().replace("records: 300", "records: 60"))
+    small = dataclasses.replace(place, policy=tmp_path / "policy.yaml")
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
 
-    done = place.run(out, preexec_fn=limit)
+    done = small.run(out, preexec_fn=limit)
     refused(done, "cannot be written", code=5)
     assert (out / "plan.json").exists()
-    assert place.run(out).returncode == 1
+    assert small.run(out).returncode == 1
+    assert auditor("verify", out, "--trust", place.cert).returncode == 0
 
 
 def test_init_writes_files_that_are_understood(tmp_path):

@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from sample_audit import SAMPLE, auditor
+from sample_audit import SAMPLE, auditor, quickly
 
 POLICY = """\
 id: own
@@ -40,7 +40,7 @@ def subject(tmp_path):
 
 
 def states(subject, *more, code=3):
-    done = auditor("statements", "check", subject, "--json", *more)
+    done = quickly("statements", "check", subject, "--json", *more)
     assert done.returncode == code, done.stderr
     said = json.loads(done.stdout)
     return {row["clause"]: row for row in said["clauses"]}, said["notes"]
@@ -62,10 +62,10 @@ SIGNED = {"author": "Ann", "role": "DPO", "date": "2026-01-31"}
 def test_from_an_empty_form_to_an_answered_one(subject):
     """No model is needed: the forms are filled in while it is trained."""
     path = subject.parent / "statements.yaml"
-    done = auditor("statements", "new", subject)
+    done = quickly("statements", "new", subject)
     assert (done.returncode, path.exists()) == (0, True), done.stderr
     assert "3 forms for 4 clauses" in done.stdout
-    again = auditor("statements", "new", subject)
+    again = quickly("statements", "new", subject)
     assert again.returncode == 2
     assert "--update" in again.stderr
     found, notes = states(subject)
@@ -101,10 +101,10 @@ def test_from_an_empty_form_to_an_answered_one(subject):
 
 def test_a_policy_that_asks_more_adds_forms_and_keeps_the_rest(subject):
     path = subject.parent / "statements.yaml"
-    auditor("statements", "new", subject)
+    quickly("statements", "new", subject)
     fill(path, **SIGNED, context="public-api")
     before = path.read_text()
-    done = auditor("statements", "new", subject, "--policy", "edpb-28-2024", "--update", "--author", "Ben")
+    done = quickly("statements", "new", subject, "--policy", "edpb-28-2024", "--update", "--author", "Ben")
     assert done.returncode == 0, done.stderr
     assert "added the form dpo_statement" in done.stdout
     rows = iter(path.read_text().splitlines())
@@ -112,7 +112,7 @@ def test_a_policy_that_asks_more_adds_forms_and_keeps_the_rest(subject):
     found, _ = states(subject, "--policy", "edpb-28-2024")
     assert found["E28-46"]["state"] == "incomplete"
     assert len(found) == 56
-    once_more = auditor("statements", "new", subject, "--policy", "edpb-28-2024", "--update")
+    once_more = quickly("statements", "new", subject, "--policy", "edpb-28-2024", "--update")
     assert "is there" in once_more.stdout
 
 
@@ -170,23 +170,23 @@ def test_a_command_line_that_does_not_go_together(tmp_path, arguments, words):
 
 def test_a_file_that_is_wrong_is_refused_with_its_line(subject):
     path = subject.parent / "statements.yaml"
-    auditor("statements", "new", subject, "--author", "Ann", "--role", "DPO", "--date", "2999-01-01")
+    quickly("statements", "new", subject, "--author", "Ann", "--role", "DPO", "--date", "2999-01-01")
     assert states(subject)[0]["E28-46"]["state"] == "missing", "a form that is empty is not refused"
     fill(path, context="public-api")
     line = path.read_text().splitlines().index('  date: "2999-01-01"') + 1
-    done = auditor("statements", "check", subject)
+    done = quickly("statements", "check", subject)
     assert done.returncode == 2
     assert f"statements.yaml:{line}: the statement is dated 2999-01-01, in the future" in done.stderr
     fill(path, date="2026-01-01", dedup="partly")
-    done = auditor("statements", "check", subject)
+    done = quickly("statements", "check", subject)
     assert done.returncode == 2
     assert "dedup: 'partly' is not true or false" in done.stderr
 
 
 @pytest.mark.parametrize("more", [[], ["--images"], ["--policy", "copyright"], ["--policy", "model-card"]])
 def test_init_writes_the_forms_of_its_policy(tmp_path, more):
-    assert auditor("init", tmp_path / "new", *more).returncode == 0
-    done = auditor("statements", "check", tmp_path / "new" / "subject.yaml")
+    assert quickly("init", tmp_path / "new", *more).returncode == 0
+    done = quickly("statements", "check", tmp_path / "new" / "subject.yaml")
     if "model-card" in more:
         assert not (tmp_path / "new" / "statements.yaml").exists()
         assert done.returncode == 2
@@ -205,6 +205,6 @@ def test_the_sample_lacks_one_and_is_wrong_in_one(tmp_path):
     }
     assert not notes
     (tmp_path / "training.json").write_text("{}")
-    done = auditor("statements", "check", tmp_path / "subject.yaml")
+    done = quickly("statements", "check", tmp_path / "subject.yaml")
     assert done.returncode == 2
     assert re.search(r"statements\.yaml:\d+: 'training\.json' was changed since", done.stderr)
