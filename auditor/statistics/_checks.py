@@ -76,3 +76,8 @@ def cluster_codes(labels: ArrayLike | None, size: int, name: str) -> IntArray:
         msg = f"{name} holds NaN: every unit needs a cluster, give a unit without one a label of its own"
         raise ValueError(msg)
     return np.asarray(np.unique(array, return_inverse=True)[1], dtype=np.int64)
+
+
+def above_zero(p_value: float) -> float:
+    """Return a p-value that floating point rounded to 0 as the smallest normal number: no evidence has a probability of 0."""
+    return max(float(p_value), float(np.finfo(np.float64).tiny))

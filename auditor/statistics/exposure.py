@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.special import gammaincc
 
-from auditor.statistics._checks import checked_level, vector
+from auditor.statistics._checks import above_zero, checked_level, vector
 from auditor.statistics.rate_interval import clopper_pearson
 from auditor.statistics.skew_normal import (
     SkewNormal,
@@ -226,4 +226,4 @@ def fisher_combination(p_values: ArrayLike) -> float:
         where = int(np.flatnonzero((values <= 0.0) | (values > 1.0))[0])
         msg = f"p-value {where} is {values[where]}: a valid p-value lies above 0 and at most at 1"
         raise ValueError(msg)
-    return float(gammaincc(values.size, -float(np.log(values).sum())))
+    return above_zero(gammaincc(values.size, -float(np.log(values).sum())))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
-from auditor.statistics._checks import checked_level, checked_whole, cluster_codes, vector
+from auditor.statistics._checks import above_zero, checked_level, checked_whole, cluster_codes, vector
 from auditor.statistics.area import auc, auc_interval
 from auditor.statistics.clustered import clustered_wilson
 from auditor.statistics.rate_interval import Interval
@@ -343,7 +343,7 @@ def p_of_interval(found: Interval) -> float:
     if found.value == 0.0 or arm <= 0.0:
         return 1.0
     z = abs(found.value) / arm * float(ndtri((1.0 + checked_level(found.level)) / 2.0))
-    return float(min(1.0, max(2.0 * ndtr(-z), np.finfo(np.float64).tiny)))
+    return min(1.0, above_zero(2.0 * ndtr(-z)))
 
 
 def _pairs(first: ArrayLike, second: ArrayLike, clusters: ArrayLike | None) -> tuple[FloatArray, FloatArray, IntArray]:

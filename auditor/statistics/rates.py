@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import betainc, gammaln
 
-from auditor.statistics._checks import checked_counts, checked_whole, vector
+from auditor.statistics._checks import above_zero, checked_counts, checked_whole, vector
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -77,7 +77,7 @@ def fisher_greater(k1: int, n1: int, k0: int, n0: int) -> float:
         checked_whole(value, name)
     checked_counts(k1, n1, "the first sample")
     checked_counts(k0, n0, "the second sample")
-    return hypergeometric_tail(int(k1), int(n1), int(k1 + k0), int(n1 + n0))
+    return above_zero(hypergeometric_tail(int(k1), int(n1), int(k1 + k0), int(n1 + n0)))
 
 
 def _cells(successes: ArrayLike, trials: ArrayLike, name: str) -> FloatArray:
@@ -174,4 +174,4 @@ def mcnemar_greater(b: int, c: int) -> float:
     """
     checked_whole(b, "b")
     checked_whole(c, "c")
-    return 1.0 if b == 0 else float(betainc(float(b), c + 1.0, 0.5))
+    return 1.0 if b == 0 else above_zero(betainc(float(b), c + 1.0, 0.5))

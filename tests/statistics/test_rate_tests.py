@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact, hypergeom
 
+from auditor.statistics.exposure import fisher_combination
 from auditor.statistics.rates import (
     TIED,
     cluster_permutation_greater,
@@ -127,3 +128,11 @@ def test_impossible_counts_are_refused() -> None:
         cluster_permutation_greater([1], [1], [0], [0], rng)
     with pytest.raises(ValueError, match="permutations"):
         cluster_permutation_greater([1], [1], [0], [1], rng, 5)
+
+
+def test_no_p_value_is_zero_however_strong_the_evidence():
+    """What floating point cannot hold is not impossible: 5,000 of 5,000 against none has p = 1 / C(10000, 5000)."""
+    for p in (fisher_greater(5000, 5000, 0, 5000), mcnemar_greater(5000, 0), fisher_combination([1e-5] * 300)):
+        assert 0.0 < p < 1e-300
+    assert fisher_greater(3, 3, 0, 3) == pytest.approx(1 / 20)
+    assert mcnemar_greater(5, 0) == pytest.approx(1 / 32)
