@@ -62,9 +62,10 @@ def chance(found: int, members: NDArray[np.int64], controls: NDArray[np.int64]) 
     Put persons in the order in which they come out as a model says more and more: those that did are the first, so the first k
     are all members'. If the sides are exchangeable this has the probability C(m, k) / C(m + c, k), whatever the model is. If
     members' persons have more records each they are tried more often, and if texts come out independently the next person
-    is a member's with the share of the weight that is left to members. A person with n records weighs between one and n:
-    a weight that grows with n, at most in proportion, is a mixture of min(n, t). So each step takes the worst t, with the lightest
-    persons gone: never less than exchangeability gives, and the same where all have as many records.
+    is a member's with the share of the weight that is left to members. A person with n records weighs between one and n, and each
+    further record adds no more than the one before it, as where texts come out independently once the person is given: such a
+    weight is a mixture of min(n, t). So each step takes the worst t, with the lightest persons gone: never less than exchangeability
+    gives, and the same where all have as many records.
 
     Args:
         found: Members' persons of whom something came out.

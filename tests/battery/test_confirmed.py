@@ -60,7 +60,7 @@ def in_order(members, controls, found):
     st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(1, 9)), min_size=1, max_size=3),
 )
 def test_however_the_number_of_records_weighs_it_is_no_smaller_than_the_probability(members, controls, found, parts):
-    """Every order of those that come out, for weights that grow with the records, at most in proportion: mixtures of min(n, t)."""
+    """Every order of those that come out, for weights that each further record adds no more to: mixtures of min(n, t)."""
     found = min(found, len(members))
     bound = chance(found, np.array(members), np.array(controls)) * (1.0 + 1e-9)
 
