@@ -13,17 +13,22 @@ LONGEST = (
     "end_to_end/test_image_audit.py",
     "architecture/test_conformance_language.py",
     "architecture/test_conformance_images.py",
+    "end_to_end/test_bad_input.py",
+    "end_to_end/test_endpoint_audit.py",
+    "end_to_end/test_external_findings.py",
+    "end_to_end/test_redaction.py",
     "end_to_end/test_preregistered.py",
+    "end_to_end/test_wheel.py",
+    "end_to_end/test_exchange.py",
+    "end_to_end/test_compare_command.py",
     "integrations/test_transformers_callback.py",
-    "observers/test_divergences.py",
     "battery/test_exposure.py",
     "battery/test_extraction.py",
-    "end_to_end/test_wheel.py",
-    "end_to_end/test_compare_command.py",
+    "battery/test_whole_battery.py",
+    "observers/test_blind_baseline.py",
     "third_party/test_third_party.py",
-    "end_to_end/test_bad_input.py",
 )
-"""Files of a minute and more, longest first: begun last, one worker would still be at them when the other has nothing left."""
+"""Files of half a minute and more, the longest first: begun last, one worker would still be at them when the other has nothing left."""
 
 
 def pytest_collection_modifyitems(items: list) -> None:
