@@ -45,7 +45,8 @@ VALUE = 12
 QUOTED = 64
 """Letters from which a run counts although a person declared it: a sentence, no phrase."""
 MOST = 20
-"""Places that are named."""
+"""Places that are named, the longest runs first."""
+_MOST_KEPT = 2000
 _HELD = 1 << 26
 """Letters of artefacts that are compared at once."""
 _JOINED = 1 << 20
@@ -172,7 +173,7 @@ class Guard:
         return seen.redaction
 
     def _compare(self, held: _Held) -> list[Leak]:
-        found: list[Leak] = []
+        found: list[tuple[int, int, Origin, int]] = []
         values: dict[bytes, tuple[Origin, int, tuple[int, ...]]] = {}
         told: set[int] = set()
         counts = dict.fromkeys(self._counts, 0)
@@ -189,8 +190,8 @@ class Guard:
                     counts["too_short"] += 1
             for common in held.shared.runs(joined):
                 index = int(np.searchsorted(starts, common.restricted, side="right")) - 1
-                if len(found) < MOST and self._leaks(held, common.shared, common.length):
-                    found.append(self._leak(held, common.shared, common.length, origin, rows[index]))
+                if len(found) < _MOST_KEPT and self._leaks(held, common.shared, common.length):
+                    found.append((common.length, common.shared, origin, rows[index]))
         canaries = canaries_in(self.bundle)
         for secret in secrets_of(canaries) if canaries else ():
             values[secret.letters] = (secret.origin, secret.row, secret.parts)
@@ -199,9 +200,10 @@ class Guard:
         for place, value in places_of(values.keys(), held.letters, held.begins):
             origin, row, parts = values[value]
             written = _parts(held.begins[place : place + len(value)])
-            if len(found) < MOST and (not parts or parts == written) and not self._said(value):
-                found.append(self._leak(held, place, len(value), origin, row))
-        return found
+            if len(found) < _MOST_KEPT and (not parts or parts == written) and not self._said(value):
+                found.append((len(value), place, origin, row))
+        found.sort(key=lambda item: -item[0])
+        return [self._leak(held, place, length, origin, row) for length, place, origin, row in found[:MOST]]
 
     def _leaks(self, held: _Held, place: int, length: int) -> bool:
         """Return whether a common run gives something away that is not said elsewhere."""
