@@ -16,6 +16,7 @@ from auditor.cli import (
     catalogue,
     clauses,
     compare,
+    countersign,
     disclose,
     export,
     guard,
@@ -72,6 +73,7 @@ app.command("export")(export.export)
 app.command("import")(imports.import_)
 app.command("guard")(guard.guard)
 app.command("annex")(annex.annex)
+app.command("countersign")(countersign.countersign)
 app.command("archive")(archive.archive)
 app.command("disclose")(disclose.disclose)
 app.command("keygen")(keygen.keygen)

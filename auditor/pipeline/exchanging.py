@@ -82,6 +82,22 @@ def _as_sigstore(path: Path, trust: Path | None) -> bytes:
     return sigstore_bundle(read_regular(path / layout.SEAL), signer)
 
 
+def sealed_statement(path: Path, trust: Path) -> bytes:
+    """Return the statement that the seal of a bundle, which was found to hold, signs.
+
+    Raises:
+        IntegrityError: The bundle is damaged, or was not sealed by whom the user trusts.
+        KeyMaterialError: The certificate cannot be read.
+        UsageError: There is no bundle.
+    """
+    from auditor.pipeline.comparing import checked  # noqa: PLC0415  (heavy)
+    from auditor.seal.dsse import open_envelope  # noqa: PLC0415
+    from auditor.seal.keys import read_certificate  # noqa: PLC0415
+
+    checked(path, [read_certificate(trust)], evidence=False)
+    return open_envelope(read_regular(path / layout.SEAL))[0]
+
+
 def source_of(path: Path, trust: Path | None = None) -> Source:
     """Return what an export may see of a bundle, after it was found to hold.
 
