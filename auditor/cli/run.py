@@ -133,5 +133,6 @@ def run(
         typer.echo(f"Report:  {folder / 'report.pdf'} and {folder / 'report.html'}")
         typer.echo(
             f"Verify:  auditor verify {shlex.quote(str(folder))} --trust {shlex.quote(str(certificate or 'CERTIFICATE'))}"
+            + (" --trust-timestamp CERTIFICATE-OF-THE-AUTHORITY" if timestamp else "")
         )
     raise typer.Exit(audited.assessment.exit_code)
