@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.language.numbers import numbers_in, rewritten, unbroken
@@ -24,6 +25,8 @@ DEEPEST = 5
 """Values within values."""
 LOOSE = 12
 """Letters of the fixed words from which on a value may be any text; below, values are numbers, names or messages themselves."""
+KEY = 4
+"""Letters by which forms are looked up."""
 LONGEST = 6000
 """Characters of a text that is looked at."""
 
@@ -94,11 +97,10 @@ class Forms:
             else:
                 forms.append(form)
         forms.sort(key=lambda form: (-sum(map(len, form.literals)), form.literals))
-        self.forms = forms
-        self._beginning: dict[str, list[Form]] = {}
-        for form in forms:
-            self._beginning.setdefault(form.literals[0][:1], []).append(form)
-        self._known: dict[str, tuple[tuple[Part, ...] | None, int]] = {}
+        self._likely: dict[str, list[tuple[int, Form]]] = {}
+        for rank, form in enumerate(forms):
+            self._likely.setdefault(_key(form), []).append((rank, form))
+        self._known: dict[tuple[str, int], tuple[Part, ...] | None] = {}
         self._joints = _JOINTS.get(language, {})
         self._and = f" {self.exact.get('and', 'and')} "
 
@@ -142,13 +144,12 @@ class Forms:
         return (Part(rewritten(text, self.language), unknown=words == 1),)
 
     def _direct(self, text: str, depth: int) -> tuple[Part, ...] | None:
-        before = self._known.get(text)
-        # What failed deep within another text may succeed nearer to the surface.
-        if before is not None and (before[1] <= depth or (before[0] is not None and not _english(before[0]))):
-            return before[0]
-        found = self._found(text, depth)
-        self._known[text] = (found, depth)
-        return found
+        if (
+            text,
+            depth,
+        ) not in self._known:  # the depth counts, so that nothing said before can change what is said now
+            self._known[text, depth] = self._found(text, depth)
+        return self._known[text, depth]
 
     def _found(self, text: str, depth: int) -> tuple[Part, ...] | None:
         if text in self.exact:
@@ -165,7 +166,7 @@ class Forms:
         if text in self.exact:
             return (Part(self.exact[text]),)
         best, least = None, 0
-        for form in (*self._beginning.get(text[:1], ()), *self._beginning.get("", ())):
+        for form in self._candidates(text):
             values = values_of(form.literals, text)
             said = self._filled(form, values, depth) if values is not None else None
             if said is None or not self._same_numbers(text, said):
@@ -176,6 +177,12 @@ class Forms:
             if least == 0:
                 break
         return best
+
+    def _candidates(self, text: str) -> list[Form]:
+        """Return the forms that begin, or else end, as a text does; those with most fixed words first."""
+        keys = (text[:KEY], f"^{text[:1]}", f"{text[-KEY:]}$", "")
+        ranked = sorted((found for key in keys for found in self._likely.get(key, ())), key=itemgetter(0))
+        return [form for _, form in ranked]
 
     def _filled(self, form: Form, values: Sequence[str], depth: int) -> tuple[Part, ...] | None:
         last = len(values) - 1
@@ -280,6 +287,14 @@ def form_of(message: str, said: str) -> Form | None:
     letters = sum(len(_LETTERS.findall(part)) for part in literals)
     labels = len(literals) == 2 and literals[0].endswith(": ") and letters > 3
     return Form(literals, spoken, letters, labels=labels, verbatim=message in VERBATIM)
+
+
+def _key(form: Form) -> str:
+    """Return what a text of this form begins with, or else ends with; nothing: either can be anything."""
+    first, last = form.literals[0], form.literals[-1]
+    if first:
+        return first[:KEY] if len(first) >= KEY else f"^{first[:1]}"
+    return f"{last[-KEY:]}$" if len(last) >= KEY else ""
 
 
 def values_of(literals: Sequence[str], text: str) -> list[str] | None:
