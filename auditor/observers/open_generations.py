@@ -74,6 +74,8 @@ class Parameters(Record):
     """Fewest tokens of a match that is listed."""
     references: tuple[str, ...] = ()
     """Digests of the reference models that score what was said, too."""
+    scored: bool = True
+    """Whether the audited model says how likely it finds what it said; a server may draw and give no scores."""
     identifiers: Literal["", "patterns", "presidio"] = ""
     """What finds persons' identifiers in what was said; empty: none are looked for."""
 
@@ -119,9 +121,17 @@ class OpenGenerationsObserver:
             Column(name="prompt_cluster", type="string", unit="none", meaning="Person or document of that record."),
             Column(name="tokens", type="int32", unit="tokens", meaning="Tokens generated."),
             Column(name="group", type="int32", unit="none", meaning="Number of the first generation that it repeats."),
-            Column(name="logprob", type="double", unit="nat", meaning=f"{mean}."),
-            Column(name="window", type="double", unit="nat", meaning=f"The same in the likeliest {WINDOW} tokens."),
-            Column(name="lowercase", type="double", unit="nat", meaning=f"{mean} if written in lower case."),
+            *(
+                (
+                    Column(name="logprob", type="double", unit="nat", meaning=f"{mean}."),
+                    Column(
+                        name="window", type="double", unit="nat", meaning=f"The same in the likeliest {WINDOW} tokens."
+                    ),
+                    Column(name="lowercase", type="double", unit="nat", meaning=f"{mean} if written in lower case."),
+                )
+                if parameters.scored
+                else ()
+            ),
             Column(name="zlib_bytes", type="int32", unit="byte", meaning="Size of the text, compressed by zlib."),
             *references,
             *match_columns("member", parameters.least),
@@ -134,9 +144,10 @@ class OpenGenerationsObserver:
             Column(name="generated", type="string", unit="none", meaning="What the model said.", restricted=True),
         )
 
-    def asks(self, need: Need) -> tuple[str, ...]:  # noqa: ARG002  (the protocol's argument)
-        """Return what the model must be able to do: what it said is scored, too."""
-        return ("samples-tokens", "scores-given-tokens")
+    def asks(self, need: Need) -> tuple[str, ...]:
+        """Return what the model must be able to do: what it said may be scored, too."""
+        scores = ("scores-given-tokens",) if Parameters.from_plain(need.parameters).scored else ()
+        return ("samples-tokens", *scores)
 
     def items(self, need: Need, facts: Facts) -> int:
         """Return the number of generations."""
@@ -147,7 +158,7 @@ class OpenGenerationsObserver:
     def tokens(self, need: Need, facts: Facts) -> int:
         """Return about how many tokens are generated and scored."""
         asked = Parameters.from_plain(need.parameters)
-        return self.items(need, facts) * asked.tokens * (3 + len(asked.references))
+        return self.items(need, facts) * asked.tokens * _passes(asked)
 
     def observe(self, need: Need, opened: OpenedSubject, part: Part) -> Shard:
         """Generate one part."""
@@ -165,7 +176,9 @@ class OpenGenerationsObserver:
             "tokens": [len(ids) for ids in said],
             "group": numbered(texts, "generated", opened, need, part),
         }
-        columns |= _scored(rows, said, texts, model)
+        columns["zlib_bytes"] = [len(zlib.compress(text.encode())) for text in texts]
+        if asked.scored:
+            columns |= _scored(rows, said, texts, model)
         for digest in asked.references:
             reference = opened.model(_role_of(digest, opened.facts))
             columns[reference_column(digest)] = _alone(texts, reference)
@@ -181,13 +194,18 @@ class OpenGenerationsObserver:
         declared = [column for column in self.columns(asked) if not column.restricted]
         public = pa.table({column.name: pa.array(columns[column.name], type=TYPES[column.type]) for column in declared})
         restricted = pa.table({"generated": pa.array(texts, type=pa.string())})
-        passes = 3 + len(asked.references)
+        passes = _passes(asked)
         return Shard(public, restricted, calls=passes * len(rows), tokens=passes * sum(map(len, said)))
 
 
 def reference_column(digest: str) -> str:
     """Return the name of the column with what a reference model says of the texts."""
     return f"reference_{digest[:12]}"
+
+
+def _passes(asked: Parameters) -> int:
+    """Return how often a text passes a model: said, scored as it is and in lower case, and by every reference."""
+    return (3 if asked.scored else 1) + len(asked.references)
 
 
 def _bare(need: Need) -> Need:
@@ -241,7 +259,6 @@ def _scored(
         "logprob": [_mean(scores) for scores in plain],
         "window": [_best_window(scores) for scores in plain],
         "lowercase": [_mean(scores) for scores in lower],
-        "zlib_bytes": [len(zlib.compress(text.encode())) for text in texts],
     }
 
 

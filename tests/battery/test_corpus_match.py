@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from generation_tables import floor_table, generation_table, innocent_runs
@@ -324,3 +326,13 @@ def test_a_sampled_side_with_smaller_clusters_raises_no_alarm():
 def test_a_listing_of_other_records_is_refused():
     with pytest.raises(IntegrityError, match="listed"):
         measured(MATCH, copying(), floor_table(199, 200))
+
+
+def test_a_server_that_draws_without_scores_is_asked_for_a_corpus_match():
+    facts = measuring().facts
+    for capabilities, asked in ((("samples-tokens",), {"scored": False}), (("samples-tokens", "scores-tokens"), {})):
+        model = facts.subject.model.model_copy(update={"capabilities": capabilities})
+        able = replace(facts, subject=facts.subject.model_copy(update={"model": model}))
+        plain = MATCH.needs(MATCH.parameters(), able)["generations"].parameters
+        assert {name: value for name, value in plain.items() if name == "scored"} == asked
+        assert "scored" not in OPEN.needs(OPEN.parameters(), able)["generations"].parameters

@@ -53,6 +53,20 @@ def test_every_column_is_what_was_declared():
         check_columns(OBSERVER, need(references=digests), one)
 
 
+def test_a_model_that_gives_no_scores_is_made_to_speak_and_nothing_else():
+    """What was said, matched and repeated is the same to the last column; nothing is asked about its likelihood."""
+    one = subject()
+    small = {"unprompted": 2, "decaying": 1, "prompted": 6, "least": 20}
+    check_columns(OBSERVER, need(scored=False), one)
+    whole, bare = rows(OBSERVER, need(**small), one), rows(OBSERVER, need(**small, scored=False), one)
+    assert set(whole[0]) - set(bare[0]) == {"logprob", "window", "lowercase"}
+    assert [{name: row[name] for name in bare[0]} for row in whole] == bare
+    assert OBSERVER.asks(need(scored=False)) == ("samples-tokens",)
+    assert OBSERVER.asks(need()) == ("samples-tokens", "scores-given-tokens")
+    assert OBSERVER.tokens(need(scored=False), one.facts) * 3 == OBSERVER.tokens(need(), one.facts)
+    assert len(OBSERVER.join([need(), need(scored=False)])) == 2
+
+
 def test_matches_equal_brute_force():
     one = subject()
     model = one.model("subject")

@@ -32,6 +32,7 @@ from auditor.battery.language.generating import (
     not_drawn_at_random,
     power_of_units,
 )
+from auditor.contract.access import gives
 from auditor.core.finding import Figure, Measurement, Power, Stratum
 from auditor.core.seeds import generator
 
@@ -78,7 +79,8 @@ class CorpusMatch:
         """Return open generations, and how much held-out text stands in the corpus."""
         can_generate(facts)
         return {
-            "generations": generation_need(parameters),
+            # Scores are not asked for here; with them the same observation serves open generation.
+            "generations": generation_need(parameters, scored=gives(facts.subject.model, "scores-given-tokens")),
             "floor": listing_need(parameters),
         }
 

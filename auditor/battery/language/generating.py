@@ -43,11 +43,12 @@ class GenerationParameters(Record):
     """A run with fewer different tokens is trivial and does not count."""
 
 
-def generation_need(parameters: GenerationParameters, references: tuple[str, ...] = ()) -> Need:
-    """Return the observation of open generations that the parameters ask for."""
+def generation_need(parameters: GenerationParameters, references: tuple[str, ...] = (), *, scored: bool = True) -> Need:
+    """Return the observation of open generations that the parameters ask for; `scored`: with what the model finds likely of it."""
     plain: dict[str, Any] = parameters.plain()
     names = ("unprompted", "decaying", "prompted", "prompt", "tokens", "top_k", "temperature", "decay", "documents")
     asked = {name: plain[name] for name in names} | {"least": parameters.match, "references": list(references)}
+    asked |= {} if scored else {"scored": False}
     return Need(observer="open-generations", dataset="members+controls", parameters=asked)
 
 
