@@ -56,7 +56,7 @@ class Shared:
         hashes = _rolling_at(letters, places)
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._places = hashes[order], places[order]
-        bits = max(16, min(27, int(16 * len(places)).bit_length()))
+        bits = max(16, min(27, int(32 * len(places)).bit_length()))
         self._shift = np.uint64(64 - bits)
         self._maybe = np.zeros(1 << bits, dtype=bool)
         self._maybe[hashes >> self._shift] = True
@@ -87,10 +87,12 @@ class Shared:
             likely = np.flatnonzero(self._maybe.take(hashes >> self._shift))
             asked = hashes[likely]
             first = np.searchsorted(self._hashes, asked, side="left")
+            same = self._hashes[np.minimum(first, len(self._hashes) - 1)] == asked
+            likely, first, asked = likely[same], first[same], asked[same]
             last = np.searchsorted(self._hashes, asked, side="right")
-            for which in np.flatnonzero(last > first):
-                for one in range(first[which], last[which]):
-                    yield start + int(likely[which]), int(self._places[one])
+            for place, begin, end in zip(likely.tolist(), first.tolist(), last.tolist(), strict=True):
+                for one in range(begin, end):
+                    yield start + place, int(self._places[one])
 
     def _reach(self, restricted: NDArray[np.uint8], place: int, found: int) -> tuple[int, int]:
         """Return where the common run around a window begins and ends in the restricted text."""
