@@ -200,6 +200,7 @@ def test_external_findings_lie_beside_the_bundle_and_are_checked_again(auditor, 
     code, said, _ = auditor("import", bundle, addendum, "--check", "--trust", keys.certificate, "--json")
     assert code == EXIT_CLEAR
     assert json.loads(said)["findings"][0]["estimate"]["value"] == 0.5
+    assert auditor("import", bundle, foreign, *signing)[0] == EXIT_CLEAR  # what wrote it is told by its content
     other = new_signer(tmp_path / "other")[0]
     assert auditor("import", bundle, addendum, "--check", "--trust", other.certificate)[0] == EXIT_INTEGRITY
     elsewhere = tmp_path / "elsewhere"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from auditor.core.external import NOTICE, ExternalFindings
 from auditor.errors import DataError, IntegrityError
-from auditor.exchange.external import estimate_worded, external
+from auditor.exchange.external import estimate_worded, external, form_of
 from auditor.exchange.reading.given import line_of, lines_of_members
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "seal"))
@@ -343,6 +343,37 @@ def test_many_findings_are_read_in_one_pass(beside):
     assert found[-1].line - found[0].line == 4 * 9_999
     with pytest.raises(DataError, match="findings"):
         beside(minimal(findings=[*many, NAMED]))
+
+
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (minimal(), "minimal"),
+        (minimal(version=2), "minimal"),  # by what it calls itself, so that the reader can say what is wrong
+        (memaudit(), "memaudit"),
+        (garak(evaluated()), "garak"),
+        ("\n\n" + garak(evaluated()), "garak"),
+    ],
+)
+def test_what_wrote_a_file_is_told_by_its_content(tmp_path, content, form):
+    text = content if isinstance(content, str) else json.dumps(content)
+    assert form_of(tmp_path / "f", text) == form
+
+
+@pytest.mark.parametrize("content", [minimal(), memaudit(), garak(evaluated())], ids=["minimal", "memaudit", "garak"])
+def test_a_file_reads_the_same_whether_its_form_is_named_or_told(beside, content):
+    told = beside(content, None)
+    assert told == beside(content, told.form)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", '"format"', "1", '{"a": 1}\n{"entry_type": "eval"}', "[" * 100_000, "\x00"]
+)
+def test_what_is_none_of_them_is_refused_with_the_file(tmp_path, text):
+    with pytest.raises(DataError) as caught:
+        form_of(tmp_path / "f.json", text)
+    assert "f.json" in caught.value.message
+    assert caught.value.hint
 
 
 def test_external_findings_change_nothing_of_a_bundle(beside):
