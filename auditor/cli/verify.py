@@ -10,6 +10,9 @@ import typer
 from auditor.cli.console import print_json
 from auditor.errors import EXIT_INTEGRITY
 
+_REPEATED = {7, 8, 9}
+"""Steps that repeat what the sealing version did; the others hold whatever the version."""
+
 
 def verify(
     path: Annotated[Path, typer.Argument(help="A bundle: its folder or a zip file of it; or a report.pdf alone.")],
@@ -77,4 +80,10 @@ def verify(
             typer.echo(f"( ) not checked: {name}; needs {needs}")
         what = "report" if left_out else "bundle"
         typer.echo(f"The {what} holds." if held else f"The {what} does NOT hold.")
+        if kind != "report" and {step.number for step in steps if not step.held} <= _REPEATED and not held:
+            typer.echo(
+                "Nothing was changed since it was sealed by the trusted key: what failed is the repetition alone. Repeat it with "
+                "the version that sealed it, on packages as environment.json lists them; if it fails there, too, the sealed "
+                "report does not follow from the sealed evidence."
+            )
     raise typer.Exit(0 if held else EXIT_INTEGRITY)

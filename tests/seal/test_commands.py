@@ -52,6 +52,17 @@ def test_a_changed_bundle_ends_with_4_and_names_the_step(sealed, trust):
     assert steps[1]["held"] is trust
 
 
+def test_a_repetition_that_fails_alone_is_told_from_a_change(sealed):
+    """The evidence here is no real one, so that it cannot be measured again; nothing was changed since it was sealed."""
+    whole = auditor("verify", sealed.bundle, "--trust", sealed.keys.certificate)
+    assert whole.returncode == EXIT_INTEGRITY, whole.stderr
+    assert "the repetition alone" in whole.stdout
+    (sealed.bundle / layout.STATEMENTS).write_bytes(b"[ ]")
+    changed = auditor("verify", sealed.bundle, "--trust", sealed.keys.certificate)
+    assert "the repetition alone" not in changed.stdout
+    assert "the repetition alone" not in auditor("verify", sealed.bundle).stdout
+
+
 def test_a_certificate_that_cannot_be_read_ends_with_2(origin, tmp_path):
     done = auditor("verify", origin.bundle, "--trust", tmp_path / "none.pem")
     assert done.returncode == EXIT_INPUT
