@@ -308,6 +308,15 @@ def test_hostile_words_are_one_line_and_short(beside):
     assert text == "a \u27e8U+202E\u27e9b"
 
 
+@pytest.mark.parametrize("name", ["a\u202eb", "\x1b]0;title\x07", "\x1c", "\u202e" * 400])
+def test_what_a_tool_calls_itself_is_one_line_and_short(beside, name):
+    """It is printed to a terminal and in the report."""
+    found = beside(minimal(tool={"name": name, "version": name, "url": name}, model={"name": name}))
+    words = (found.tool.name, found.tool.version, found.tool.url, found.model_named.name)
+    assert all(len(word) <= 400 and word.isprintable() for word in words)
+    assert found.tool.name
+
+
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
 VALUES = st.recursive(
     LEAVES,

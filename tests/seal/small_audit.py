@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from auditor.core.evidence import Column, Observation
-from auditor.core.record import canonical_bytes, parse_json
+from auditor.core.record import canonical_bytes, digest_of_files, parse_json
 from auditor.evidence import bundle as layout
 from auditor.evidence.manifest import write_manifest
 from auditor.evidence.shards import ObservationWriter
@@ -152,7 +152,7 @@ def audited(bundle: Path) -> None:
         canonical_bytes(
             {
                 "jobs": [OBSERVATION.identity()],
-                "policy": digest(bundle / layout.POLICY),
+                "policy": digest_of_files([(bundle / name).read_bytes() for name in (layout.POLICY, PARENT)]),
                 "subject": digest(bundle / layout.SUBJECT),
             }
         )

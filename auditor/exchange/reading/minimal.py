@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from auditor.core.external import ExternalFinding, GivenFile
+from auditor.core.external import ExternalFinding, GivenFile, GivenModel, GivenTool
 from auditor.exchange.reading.given import Given, JsonFile, lines_of_members
 from auditor.exchange.source import line
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from auditor.core.external import ExternalEstimate
 
+MOST = 400
+"""Letters of a name, as the format has it; spelled out, hidden ones take more."""
 _HINT = "docs/exchange.md and docs/schemas/external-findings.schema.json say what the file may hold."
 
 
@@ -42,9 +44,9 @@ def read_minimal(path: Path, text: str) -> Given:
             _ordered(document, number, part, getattr(finding, part))
     findings = tuple(
         ExternalFinding(
-            name=line(finding.name),
+            name=_name(finding.name),
             question=line(finding.question),
-            statistic=line(finding.statistic),
+            statistic=_name(finding.statistic),
             unit=line(finding.unit),
             estimate=finding.estimate,
             control=finding.control,
@@ -54,7 +56,13 @@ def read_minimal(path: Path, text: str) -> Given:
         )
         for finding, place in zip(given.findings, lines_of_members(text, ("findings",)), strict=True)
     )
-    return Given(given.tool, given.created, given.model, findings)
+    tool = GivenTool(name=_name(given.tool.name), version=_name(given.tool.version), url=line(given.tool.url)[:MOST])
+    model = GivenModel(name=_name(given.model.name), sha256=given.model.sha256)
+    return Given(tool, given.created, model, findings)
+
+
+def _name(text: str) -> str:
+    return line(text)[:MOST] or "not named"
 
 
 def _moment(document: JsonFile, text: str) -> None:
