@@ -126,7 +126,8 @@ def translations(language: str) -> Translations:
     found = read(language)
     texts: dict[str, str] = {}
     plurals: dict[str, tuple[str, ...]] = {}
-    for message in found:
+    # What the tool no longer says stands in bundles of earlier days.
+    for message in (*found.obsolete.values(), *found):
         if message.fuzzy or not message.id:
             continue
         said = message.string

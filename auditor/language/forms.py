@@ -252,7 +252,7 @@ class Forms:
         while at < len(pieces):
             for end in range(min(len(pieces), at + 2 * MOST_SENTENCES - 1), at, -2):
                 whole = "".join(pieces[at:end])
-                found = self._direct(whole, depth + 1) if end == at + 1 else self._by_form(whole, depth + 1)
+                found = self._direct(whole, depth + 1) if end == at + 1 else self._member(whole, depth + 1)
                 if found is not None and (end == at + 1 or not _english(found)):
                     break
             else:
@@ -264,6 +264,13 @@ class Forms:
                 parts.append(Part(self._joints.get(pieces[end], pieces[end]).replace(" and ", self._and)))
             at = end + 1
         return _joined(parts)
+
+    def _member(self, text: str, depth: int) -> tuple[Part, ...] | None:
+        """Return a member of a list that itself holds what parts the members: a message, or so many of one."""
+        counted = _COUNTED.fullmatch(text)
+        if counted is not None and counted["known"] in self.exact:
+            return _joined([Part(rewritten(counted["number"], self.language)), Part(self.exact[counted["known"]])])
+        return self._by_form(text, depth)
 
     def _same_numbers(self, text: str, said: Iterable[Part]) -> bool:
         carried: Counter[str] = Counter()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from auditor.errors import UsageError
@@ -14,7 +16,6 @@ from auditor.language.faults import faults, forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 FIRST = ("templates/", "auditor/report", "auditor/assess", "policies/", "auditor/battery", "auditor/preregister")
 """What is seen first is handed out first."""
@@ -179,7 +180,7 @@ def _known(language: str) -> None:
 @contextmanager
 def _alone(language: str) -> Iterator[None]:
     """Let one at a time change a catalogue."""
-    with (template_folder() / language / "LC_MESSAGES" / ".lock").open("w") as lock:
+    with (Path(tempfile.gettempdir()) / f"auditor-language-{language}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
