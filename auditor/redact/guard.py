@@ -26,6 +26,7 @@ from auditor.redact.protected import (
     Secret,
     canaries_in,
     declared_in,
+    ids_in,
     names_in,
     pictures_in,
     secrets_of,
@@ -129,9 +130,11 @@ class Guard:
         """Read what is public by declaration; restricted texts are read when something is scanned."""
         self.bundle = bundle
         self._pictures = pictures
-        self._names = Words([*names_in(bundle), *known])
+        self._names = Words(names_in(bundle))
+        self._ids = Words(ids_in(bundle))
+        self._known = Words(known)
         self._declared = Words(declared_in(bundle))
-        self._judged: dict[bytes, bool] = {}
+        self._judged: dict[tuple[bytes, bool], bool] = {}
         self._counts = {"texts": 0, "letters": 0, "values": 0, "too_short": 0, "pictures": 0}
 
     def look(self, artefacts: Iterable[Artefact]) -> Look:
@@ -190,7 +193,8 @@ class Guard:
                     counts["too_short"] += 1
             for common in held.shared.runs(joined):
                 index = int(np.searchsorted(starts, common.restricted, side="right")) - 1
-                if len(found) < _MOST_KEPT and self._leaks(held, common.shared, common.length):
+                whole = common.length == ends[index] - starts[index]
+                if len(found) < _MOST_KEPT and self._leaks(held, common.shared, common.length, whole=whole):
                     found.append((common.length, common.shared, origin, rows[index]))
         canaries = canaries_in(self.bundle)
         for secret in secrets_of(canaries) if canaries else ():
@@ -205,18 +209,20 @@ class Guard:
         found.sort(key=lambda item: -item[0])
         return [self._leak(held, place, length, origin, row) for length, place, origin, row in found[:MOST]]
 
-    def _leaks(self, held: _Held, place: int, length: int) -> bool:
-        """Return whether a common run gives something away that is not said elsewhere."""
+    def _leaks(self, held: _Held, place: int, length: int, *, whole: bool) -> bool:
+        """Return whether a common run gives something away that is not said elsewhere; a whole text is no mere id."""
         run = held.letters[place : place + length].tobytes()
-        if run not in self._judged:
-            covered = tool_words().covered(run) | self._names.covered(run)
+        if (run, whole) not in self._judged:
+            covered = tool_words().covered(run) | self._known.covered(run) | self._names.covered(run)
+            if not whole:
+                covered |= self._ids.covered(run)
             if length < QUOTED:
                 covered |= self._declared.covered(run)
-            self._judged[run] = int((~covered).sum()) >= NEW
-        return self._judged[run]
+            self._judged[run, whole] = int((~covered).sum()) >= NEW
+        return self._judged[run, whole]
 
     def _said(self, value: bytes) -> bool:
-        return any(value in words for words in (self._names, self._declared, tool_words()))
+        return any(value in words for words in (self._names, self._ids, self._known, self._declared, tool_words()))
 
     def _leak(self, held: _Held, place: int, length: int, origin: Origin, row: int) -> Leak:
         name, where = held.place(place)

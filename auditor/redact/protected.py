@@ -22,7 +22,7 @@ from auditor.redact.runs import RUN
 from auditor.redact.tables import LONGEST_NAME, digits_of, is_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -218,14 +218,25 @@ def _words(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
+def ids_in(bundle: Path) -> Iterator[str]:
+    """Yield the ids of records, public by declaration."""
+    yield from _named(bundle, lambda column: column == "id" or column.endswith("_id"))
+
+
 def names_in(bundle: Path) -> Iterator[str]:
-    """Yield what is public by declaration: names of records, sentences of canaries without their secrets, the subject."""
+    """Yield what else is public by declaration: documents, sources, sentences of canaries without their secrets, the subject."""
+    yield from _named(bundle, lambda column: is_name(column) and column != "id" and not column.endswith("_id"))
+    for name in (layout.SUBJECT, layout.CANARIES):
+        path = bundle / name
+        if path.exists():
+            yield "\0".join(_strings(path.read_text("utf-8")))
+
+
+def _named(bundle: Path, asked: Callable[[str], bool]) -> Iterator[str]:
     for path in sorted(bundle.glob(f"{layout.OBSERVATIONS}/*/*.parquet")):
         schema = pq.read_schema(path)
         columns = [
-            name
-            for name in schema.names
-            if is_name(name) and schema.field(name).type in {pa.string(), pa.large_string()}
+            name for name in schema.names if asked(name) and schema.field(name).type in {pa.string(), pa.large_string()}
         ]
         if not columns:
             continue
@@ -234,10 +245,6 @@ def names_in(bundle: Path) -> Iterator[str]:
             for value in table.column(name).unique().to_pylist():
                 if value and len(value) <= LONGEST_NAME:
                     yield value
-    for name in (layout.SUBJECT, layout.CANARIES):
-        path = bundle / name
-        if path.exists():
-            yield "\0".join(_strings(path.read_text("utf-8")))
 
 
 def declared_in(bundle: Path) -> Iterator[str]:

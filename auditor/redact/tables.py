@@ -108,12 +108,13 @@ def column_parts(name: str, column: str, values: pa.ChunkedArray, depth: int) ->
                 yield from parts_of(f"{where}, row {row}", value, depth + 1)
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
         texts = [value or "" for value in values.cast(pa.string()).to_pylist()]
-        texts = [text for text in texts if not (depth == 0 and is_name(column) and len(text) <= LONGEST_NAME)]
         places, length = [], 0
         for row, text in enumerate(texts):
             places.append((length, f"row {row}"))
             length += len(text) + 1
-        yield from text_parts(where, " ".join(texts), depth, places=tuple(places))
+        # A text may be split over rows; names that follow each other are no text.
+        between = "\0" if is_name(column) else " "
+        yield from text_parts(where, between.join(texts), depth, places=tuple(places))
     elif pa.types.is_struct(kind) or pa.types.is_map(kind):
         yield from text_parts(where, json.dumps(values.to_pylist(), default=str, ensure_ascii=False), depth)
 

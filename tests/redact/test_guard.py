@@ -7,6 +7,7 @@ import gzip
 import html
 import io
 import json
+import shutil
 import unicodedata
 import urllib.parse
 import zipfile
@@ -15,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import DIGITS, OTHER, SECRET, encoded, picture, smooth
+from conftest import DIGITS, OTHER, SECRET, encoded, picture, smooth, write_observation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.errors import LeakError
+from auditor.evidence.bundle import Bundle
 from auditor.redact.guard import Artefact, Guard
 
 PART = SECRET[5:60]
@@ -233,12 +235,6 @@ def test_innocent_text_is_left_alone(guard, case):
 
 
 def test_what_the_tool_says_itself_is_no_leak_and_what_is_added_is(tmp_path, origin):
-    import shutil
-
-    from conftest import write_observation
-
-    from auditor.evidence.bundle import Bundle
-
     own = (
         "A classifier that never sees the model; if it tells members from controls, the two sets differ by themselves."
     )
@@ -252,8 +248,6 @@ def test_what_the_tool_says_itself_is_no_leak_and_what_is_added_is(tmp_path, ori
 
 
 def test_a_set_phrase_of_the_policy_is_no_leak_and_a_quoted_record_is(tmp_path, origin):
-    import shutil
-
     shutil.copytree(origin.root, tmp_path / "bundle")
     quoted = SECRET[:32]
     (tmp_path / "bundle" / "policy.yaml").write_text(f"reason: {quoted}\n")
@@ -323,6 +317,22 @@ def test_parts_that_cannot_be_read_are_named(guard):
     central = locked.index(b"PK\x01\x02")
     locked[central + 8] |= 1
     assert "encrypted" in guard.look([Artefact("a.zip", bytes(locked))]).redaction.scanned[0].unread[0]
+
+
+def test_an_id_that_occurs_in_a_text_is_a_name_and_an_id_that_is_the_text_is_none(tmp_path, origin):
+    shutil.copytree(origin.root, tmp_path / "bundle")
+    copy = Bundle(tmp_path / "bundle")
+    address = "https://example.org/minutes-of-the-harbour-board/1987"
+    write_observation(
+        copy, "prompt-scores", pa.table({"id": [address]}), pa.table({"caption": [f"See {address} of spring."]})
+    )
+    public = next(copy.observations.glob("*/shard-00000.parquet"))
+    assert not found(Guard(copy.root), f"<td>{address}</td>")
+    assert not Guard(copy.root).look([Artefact(public.name, public)]).leaks
+    write_observation(copy, "open-generations", pa.table({"id": [OTHER]}), pa.table({"generated": [OTHER]}))
+    assert found(Guard(copy.root), f"<td>{OTHER}</td>")
+    leaking = [path for path in copy.observations.glob("*/*.parquet") if pq.read_table(path)["id"][0].as_py() == OTHER]
+    assert Guard(copy.root).look([Artefact("shard", leaking[0])]).leaks
 
 
 def test_what_everybody_has_anyway_can_be_named(origin):
