@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import asn1crypto.tsp  # noqa: F401  (adds names to the CMS module, which remembers those it knew at its first use)
 import pytest
 import small_audit
 
