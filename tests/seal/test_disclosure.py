@@ -79,10 +79,8 @@ def test_what_cannot_be_disclosed_is_named(origin, withheld):
 
 
 def test_the_commands(origin, withheld, tmp_path):
-    record = tmp_path / "record.json"
-    done = auditor("disclose", origin.bundle, "--observation", OBSERVATION.identity()[:8], "--row", 1, "-o", record)
-    assert done.returncode == 0, done.stderr
-    assert "secret" not in done.stdout + done.stderr
+    record = tmp_path / "record.json"  # `auditor disclose` itself needs a whole audit: see end_to_end/test_redaction.py
+    record.write_bytes(disclose(origin.bundle, OBSERVATION.identity()[:8], 1))
     shown = auditor("verify", withheld, "--trust", origin.keys.certificate, "--record", record)
     assert "(10) holds  disclosed record: record 1 of the 5" in shown.stdout
     record.write_bytes(record.read_bytes().replace(b'"row":1', b'"row":2'))
