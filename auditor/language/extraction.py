@@ -45,7 +45,9 @@ WORDS = (
     "lowercase ratio", "window", "copies in training", "standard deviations", "members+controls", "continuations",
     "divergences", "completions", "sampled", "exact", "subject", "reference", "nothing", "none", "asked for",
     "not asked for", "left out", "text", "scores", "distribution", "weights", "data", "person", "document", "file",
-    "independent units",
+    "independent units", "innocent", "fires", "planted", "{0}, certificate SHA-256 {1} ({2})",
+    "self-signed: a signature by it shows that nothing was changed, not who the signer is",
+    "issued by {0}: whoever trusts that authority can trust the name",
 )  # fmt: skip
 """Words that the code makes of names and not of sentences."""
 
