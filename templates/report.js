@@ -26,7 +26,7 @@
       all("details", place).forEach(function (part) {
         part.hidden = all("[data-words]", part).length > 0 && all("[data-words]:not([hidden])", part).length === 0;
       });
-      said.textContent = shown + " of " + rows.length + " clauses shown";
+      said.textContent = said.dataset.said.replace("#", shown).replace("#", rows.length);
     };
     fields.forEach(function (field) { field.addEventListener("input", show); });
     show();
