@@ -30,8 +30,8 @@ def withheld(source: Withheld) -> dict[str, Any]:
     controls = [record for record in source.observations if record.observation.subject != "audited"]
     return {
         "rows": [_row(record) for record in sorted(own, key=_order)],
-        "records": f"{sum(record.items for record in own):,}",
-        "controls": {"observations": len(controls), "records": f"{sum(record.items for record in controls):,}"},
+        "records": sum(record.items for record in own),
+        "controls": {"observations": len(controls), "records": sum(record.items for record in controls)},
         "canaries": source.canaries,
         "annexes": [
             {
@@ -39,7 +39,7 @@ def withheld(source: Withheld) -> dict[str, Any]:
                 "recipient": annex.recipient,
                 "certificate": _pairs(annex.certificate),
                 "sha256": annex.sha256,
-                "bytes": f"{annex.bytes:,}",
+                "bytes": annex.bytes,
                 "cipher": annex.cipher,
                 "holds": {"files": annex.files, "exhibits": annex.exhibits},
             }

@@ -42,8 +42,8 @@ ANNEX = Annex(
 )  # fmt: skip
 
 
-def section(kept: Withheld) -> str:
-    text = render_html(dataclasses.replace(source("plain"), withheld=kept))[0]
+def section(kept: Withheld, language: str = "en") -> str:
+    text = render_html(dataclasses.replace(source("plain"), withheld=kept), language)[0]
     return re.sub(r"\s+", " ", text[text.index('<section id="seal">') :])
 
 
@@ -72,6 +72,13 @@ def test_an_annex_is_named_with_recipient_certificate_and_digest():
     assert "25 files" in said
     assert "3 exhibits" in said
     assert "canaries are withheld" not in said
+
+
+def test_its_numbers_are_in_the_readers_form():
+    made = (record("token-scores", items=29_055), record("token-scores", items=22_752, subject="memorizer"))
+    said = section(Withheld(made, 0, (ANNEX,)), "de")
+    for number in ("29.055 Datensätze in 1", "von 22.752 Datensätzen", "1.168.719 Byte"):
+        assert number in said
 
 
 def test_where_nothing_is_withheld_nothing_is_said():
