@@ -91,7 +91,9 @@ def _training(paths: Sequence[Path], labels: Sequence[str]) -> tuple[list[Traini
             continue
         try:
             if history.stat().st_size > _LARGEST_HISTORY:
-                notes.append(f"{label}: the history beside it is larger than {_LARGEST_HISTORY:,} bytes and was not read.")
+                notes.append(
+                    f"{label}: the history beside it is larger than {_LARGEST_HISTORY:,} bytes and was not read."
+                )
                 continue
             found.append(read_training(history.read_bytes(), label, history.name))
         except (DataError, OSError) as error:
