@@ -85,7 +85,7 @@ def above_control(row: Stratum) -> float:
 def position(row: Stratum) -> dict[str, str]:
     """Return in word and shape where the interval of a stratum lies: apart from its control's, or not."""
     if row.control is None:
-        return {"class": "alone", "word": "no control", "shape": "\u2013"}
+        return {"class": "alone", "word": "no control", "shape": "\u25cc"}
     if row.estimate.low > row.control.high:
         return {"class": "above", "word": "above control", "shape": "\u25b2"}
     if row.estimate.high < row.control.low:
