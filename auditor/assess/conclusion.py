@@ -21,6 +21,7 @@ from auditor.assess.wording import (
 )
 from auditor.core.assessment import StatementState
 from auditor.core.finding import Estimate, Finding, Outcome
+from auditor.core.percentage import percent
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -228,7 +229,7 @@ def _parts(findings: Sequence[Finding], parts: Sequence[ExposedPart]) -> list[st
 
 
 def _bound(found: Estimate) -> str:
-    return f"{100 * found.bound:.3g} %" if found.unit == "ratio" else f"{found.bound:.3g}"
+    return percent(found.bound) if found.unit == "ratio" else f"{found.bound:.3g}"
 
 
 def _by_queries(found: Sequence[Conversion]) -> list[str]:

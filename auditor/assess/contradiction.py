@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from auditor.assess.claims import Claim, Kind, claims
 from auditor.core.assessment import Contradiction
 from auditor.core.finding import Outcome
+from auditor.core.percentage import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -87,12 +88,12 @@ _BARE = (Kind.DEDUPLICATED,)
 
 def _interval(estimate: Estimate) -> str:
     share = estimate.unit == "ratio"
-    low, high = (f"{end:.2%}" if share else f"{end:.3g} {estimate.unit}" for end in (estimate.low, estimate.high))
+    low, high = (percent(end) if share else f"{end:.3g} {estimate.unit}" for end in (estimate.low, estimate.high))
     return f"{100 * estimate.level:g} % interval {low} to {high}"
 
 
 def _number(estimate: Estimate) -> str:
-    value = f"{estimate.value:.2%}" if estimate.unit == "ratio" else f"{estimate.value:.3g} {estimate.unit}"
+    value = percent(estimate.value) if estimate.unit == "ratio" else f"{estimate.value:.3g} {estimate.unit}"
     return f"{value} ({_interval(estimate)})"
 
 
@@ -114,13 +115,13 @@ def _duplicates(
     for finding, measured, number in _measured(findings, "excess_duplicates"):
         if number.low > 0.0:
             exact = [row.estimate.value for row in measured.strata if row.label == "word for word"]
-            apart = f", {exact[0]:.2%} word for word" if exact else ""
+            apart = f", {percent(exact[0])} word for word" if exact else ""
             yield (
                 finding.test,
                 number,
                 (
-                    f"{finding.test} found that {number.value:.2%} of the members it read have an exact or near duplicate "
-                    f"among them{apart} (at least {number.low:.2%} have one; {_interval(number)})"
+                    f"{finding.test} found that {percent(number.value)} of the members it read have an exact or near duplicate "
+                    f"among them{apart} (at least {percent(number.low)} have one; {_interval(number)})"
                 ),
             )
 

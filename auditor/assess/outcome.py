@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from auditor.core.evidence import Omission
 from auditor.core.finding import Estimate, Finding, Gate, InstrumentCheck, Measurement, Outcome
+from auditor.core.percentage import percent
 from auditor.core.policy import TestEntry, Tolerance
 from auditor.statistics.multiplicity import holm
 from auditor.statistics.power import records_needed
@@ -171,7 +172,7 @@ def _not_comparable(tolerance: Tolerance, found: Measurement, alpha: float) -> s
         if estimate.unit != tolerance.unit:
             return f"The tolerance is in {tolerance.unit}, the measurement in {estimate.unit}: they cannot be compared."
         if estimate.level < 1.0 - alpha - 1e-9:
-            return f"The bounds hold at {estimate.level:.1%}, the policy asks for {1.0 - alpha:.1%}."
+            return f"The bounds hold at {percent(estimate.level)}, the policy asks for {percent(1.0 - alpha)}."
     return ""
 
 

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
+from auditor.core.percentage import percent
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -155,7 +157,7 @@ def shares(found: Estimate) -> str:
     """Return a number with its interval, a ratio in percent, as answers say it."""
     if found.unit != "ratio":
         return numbers(found)
-    value, low, high = (f"{100 * end:.3g} %" for end in (found.value, found.low, found.high))
+    value, low, high = map(percent, (found.value, found.low, found.high))
     return f"{value} ({100 * found.level:g} % interval {low} to {high})"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from auditor.core.finding import Estimate
+from auditor.core.percentage import percent as percent  # noqa: PLC0414  (said with the estimates by every test)
 from auditor.statistics.interval import Interval, clustered_difference, clustered_rate
 from auditor.statistics.rates import cluster_permutation_greater, fisher_greater
 
@@ -112,13 +113,6 @@ def compared(members: Flagged, controls: Flagged | None, level: float, rng: np.r
     return Compared(
         rate(*members, level), rate(*controls, level), excess_rate(*sides, level), excess_rate_p(*sides, rng)
     )
-
-
-def percent(value: float) -> str:
-    """Return a ratio as a percentage a reader can compare."""
-    if value != 0.0 and abs(value) < 0.0005:
-        return f"{100 * value:.3f} %"
-    return f"{100 * value:.2f} %" if abs(value) < 0.1 else f"{100 * value:.1f} %"
 
 
 def between(found: Estimate) -> str:

@@ -100,8 +100,8 @@ def test_duplicates_that_were_counted_contradict_that_there_are_none():
         return assessed(finding(outcome, measurement=counted), statements=said).clauses[0]
 
     assert state(0.01).statement is StatementState.CONTRADICTED
-    assert "2.00% of the members" in state(0.01).contradiction
-    assert "0.50% word for word (at least 1.00%" in state(0.01).contradiction
+    assert "2.00 % of the members" in state(0.01).contradiction
+    assert "0.50 % word for word (at least 1.00 %" in state(0.01).contradiction
     assert state(0.0).statement is StatementState.SUPPLIED
     assert state(0.01, Outcome.INVALID).statement is StatementState.SUPPLIED
     assert state(0.01, statistic="excess_rate").statement is StatementState.SUPPLIED

@@ -179,7 +179,7 @@ def test_copies_that_are_declared_are_no_fact_of_a_finding_that_means_nothing(ou
     assert bool(found.contradictions) == (outcome.value in ANY)
     if found.contradictions:
         assert (
-            "64+ times: t/a read 8 of them apart, and its number for these is 50.00% (95 % interval 30.00% to 60.00%)"
+            "64+ times: t/a read 8 of them apart, and its number for these is 50.0 % (95 % interval 30.0 % to 60.0 %)"
             in found.contradiction
         )
     alone = finding(outcome, measurement=measurement(strata=rows[:1]))
@@ -237,7 +237,7 @@ def test_numbers_that_follow_a_rule_by_chance_are_no_personal_data(label, wanted
     found = states(TABLE["personal-data"].claim, finding(Outcome.INCONCLUSIVE, measurement=counted))["C-DATA"]
     assert bool(found.contradictions) == wanted
     if wanted:
-        assert "e-mail address: 2.00% (95 % interval 1.00% to 3.00%)" in found.contradiction
+        assert "e-mail address: 2.00 % (95 % interval 1.00 % to 3.00 %)" in found.contradiction
 
 
 @pytest.mark.parametrize("declared", list(ReleaseContext))

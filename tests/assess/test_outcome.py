@@ -139,7 +139,7 @@ def test_bounds_below_the_policys_level_are_never_within_a_tolerance(which):
     assert judged(narrow).outcome is Outcome.NO_SIGNAL
     found = judged(narrow.model_copy(update={which: loose}))
     assert found.outcome is Outcome.INCONCLUSIVE
-    assert "90.0%" in found.reason
+    assert "90.0 %" in found.reason
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.9, 0.95, 0.99, 0.999])

@@ -339,7 +339,7 @@ def test_the_most_exposed_part_is_named():
     (part,) = exposed_parts([found])
     assert (part.by, part.label) == ("copies", "64+")
     assert any(
-        "t/a found most for copies 64+: 40 % (95 % interval 20 % to 60 %)" in line
+        "t/a found most for copies 64+: 40.0 % (95 % interval 20.0 % to 60.0 %)" in line
         for line in assessed([found]).conclusion
     )
     for outcome in ("invalid", "not_run", "not_applicable"):

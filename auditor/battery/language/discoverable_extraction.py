@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from auditor.battery.copies import copies_figure
-from auditor.battery.estimates import between, compared, rate
+from auditor.battery.estimates import between, compared, percent, rate
 from auditor.battery.language.suffixes import (
     Suffixes,
     confirmed_persons,
@@ -65,12 +65,14 @@ def power_of_rates(members: int, controls: int, level: float) -> Power:
     if not controls:
         statement = f"Without controls no excess can be shown; nothing in {members:,} bounds the rate at "
         bound = upper_bound_if_none(max(members, 1), level)
-        return Power(smallest_effect=1.0, unit="ratio", probability=PROBABILITY, statement=f"{statement}{bound:.2%}.")
+        return Power(
+            smallest_effect=1.0, unit="ratio", probability=PROBABILITY, statement=f"{statement}{percent(bound)}."
+        )
     effect = min(smallest_detectable_excess(max(members, 1), controls, level, PROBABILITY), 1.0)
     bound = upper_bound_if_none(max(members, 1), level)
     statement = (
-        f"With {members:,} members and {controls:,} controls (independent units) an excess of {effect:.2%} would be "
-        f"called a signal four times in five; nothing found among them bounds the rate at {bound:.2%}."
+        f"With {members:,} members and {controls:,} controls (independent units) an excess of {percent(effect)} would be "
+        f"called a signal four times in five; nothing found among them bounds the rate at {percent(bound)}."
     )
     return Power(
         smallest_effect=effect,

@@ -146,7 +146,5 @@ def power_of_tokens(tokens: int, level: float) -> Power:
         if effect < 1.0
         else "no share of members could be called a signal"
     )
-    said = (
-        f"With {tokens:,} tokens after which the model diverged {could}; nothing found bounds the share at {bound:.2%}."
-    )
+    said = f"With {tokens:,} tokens after which the model diverged {could}; nothing found bounds the share at {percent(bound)}."
     return Power(smallest_effect=effect, unit="ratio", probability=PROBABILITY, statement=said)

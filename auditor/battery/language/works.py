@@ -193,13 +193,16 @@ def power_of_works(members: int, controls: int, level: float) -> Power:
     """Return what a comparison of so many works could show if each is either known or not."""
     bound = upper_bound_if_none(max(members, 1), level)
     if not controls:
-        statement = f"Without control works no excess can be shown; nothing in {members:,} works bounds the share known at {bound:.2%}."
+        statement = (
+            f"Without control works no excess can be shown; nothing in {members:,} works bounds the share known at "
+            f"{percent(bound)}."
+        )
         return Power(smallest_effect=1.0, unit="ratio", probability=PROBABILITY, statement=statement)
     effect = min(smallest_detectable_excess(max(members, 1), controls, level, PROBABILITY), 1.0)
     statement = (
-        f"With {members:,} members' works and {controls:,} control works an excess of {effect:.2%} of the works known from end to end "
-        f"would be called a signal four times in five; nothing found bounds that share at {bound:.2%}. More passages of the same works "
-        "would not help, more works would."
+        f"With {members:,} members' works and {controls:,} control works an excess of {percent(effect)} of the works known from end to end "
+        f"would be called a signal four times in five; nothing found bounds that share at {percent(bound)}. More passages of the same "
+        "works would not help, more works would."
     )
     return Power(smallest_effect=effect, unit="ratio", probability=PROBABILITY, statement=statement)
 
