@@ -13,7 +13,7 @@ POLICY = """\
 id: small
 version: 1
 title: Small
-catalogues: [edpb-28-2024]
+catalogues: [nist-sp-800-226]
 confidence: 0.95
 seed: {seed}
 queries: {{per_subject: 100, lifetime: 10000, reason: a test}}
@@ -21,8 +21,8 @@ tests:
   - test: language/discoverable-extraction
     parameters: {{prefix: 8, suffix: 8, records: 20, generate: 1, max_tokens: 24}}
     tolerance: {{statistic: excess_rate, at_most: {at_most}, population: member records, reason: a test, set_by: controller}}
-    evidence_for: [E28-43-P2]
-statements: [E28-58-a]
+    evidence_for: [NIST226]
+statements: [NIST226]
 """
 SUBJECT = """\
 name: small
