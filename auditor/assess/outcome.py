@@ -154,7 +154,7 @@ def _quiet(entry: TestEntry, found: Measurement, alpha: float) -> Decision | Non
     if found.excess.bound <= tolerance.at_most and found.estimate.bound <= _absolute(tolerance):
         bounds = (
             f"excess at most {_number(found.excess.bound, found.excess)}, "
-            f"absolute at most {_number(found.estimate.bound, found.estimate)}; tolerated {tolerance.at_most:g}"
+            f"absolute at most {_number(found.estimate.bound, found.estimate)}; tolerated {_number(tolerance.at_most, found.excess)}"
         )
         reason = f"{found.answer} Upper bounds within the tolerance ({bounds}). {found.power.statement}"
         return Outcome.NO_SIGNAL, reason
@@ -213,7 +213,7 @@ def _why_inconclusive(entry: TestEntry, found: Measurement, p_adjusted: float, a
         reasons.append(
             f"The upper bounds (excess {_number(found.excess.bound, found.excess)}, "
             f"absolute {_number(found.estimate.bound, found.estimate)}) are above what is tolerated "
-            f"({entry.tolerance.at_most:g})."
+            f"({_number(entry.tolerance.at_most, found.excess)})."
         )
     if entry.tolerance is not None and entry.tolerance.unit == "ratio" and 0.0 < entry.tolerance.at_most < 1.0:
         needed = records_needed(entry.tolerance.at_most, 1.0 - alpha)
@@ -223,4 +223,4 @@ def _why_inconclusive(entry: TestEntry, found: Measurement, p_adjusted: float, a
 
 
 def _number(value: float, estimate: Estimate) -> str:
-    return f"{value:.3g}" if estimate.unit == "ratio" else f"{value:.3g} {estimate.unit}"
+    return f"{100 * value:.3g} %" if estimate.unit == "ratio" else f"{value:.3g} {estimate.unit}"
